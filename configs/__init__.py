@@ -1,0 +1,1 @@
+"""Compositions of sections, one file for each model; `get_config(variant)` gives a ConfigDict."""

@@ -1,0 +1,162 @@
+"""The plan: it says what there is, exactly where it can."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vidgan_jax import experiment
+from vidgan_jax.data.info import DatasetInfo, SplitInfo
+from vidgan_jax.models.resnet import ResnetDiscriminator, ResnetGenerator
+from vidgan_jax.train import loop, plan, sharding
+
+# ml_collections 1.1 loads config files by importlib's `load_module`.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+RESNET = str(Path(__file__).parents[2] / "configs" / "resnet{}.py")
+INFO = DatasetInfo(
+    splits={"train": SplitInfo(640, 32, num_frames=20480, num_label_maps=0, shards=())},
+    height=160, width=160, fps=24.0, image_format="jpeg", label_ids=(), spec={}, checksum="",
+)  # fmt: skip
+
+
+def make_plan(config: str, *overrides: str, info: DatasetInfo | None = None) -> dict[str, Any]:
+    built = experiment.build(experiment.load_config(config, overrides))
+    mesh = sharding.make_mesh(8)
+    return plan.make_plan(built, mesh, data_path="some/where", info=info)
+
+
+def test_describe_lists_modules_as_they_are_called() -> None:
+    """With what each returns for one example, and the parameters of all it contains."""
+    layers = plan.describe(ResnetGenerator(8, 2, 4, 8), jnp.zeros((1, 3)))
+    assert [(layer.path, layer.kind, layer.output, layer.parameters) for layer in layers] == [
+        ("", "ResnetGenerator", (1, 2, 8, 8, 3), 512 + 1336 + 872 + 327),
+        ("fc", "Dense", (1, 128), 3 * 128 + 128),
+        ("block_0", "ResnetBlock", (1, 1, 4, 4, 4), 3 * 3 * 3 * (8 + 4) * 4 + 8 + 8 * 4),
+        ("block_0/conv_0", "Conv", (1, 1, 4, 4, 4), 3 * 3 * 3 * 8 * 4 + 4),
+        ("block_0/conv_1", "Conv", (1, 1, 4, 4, 4), 3 * 3 * 3 * 4 * 4 + 4),
+        ("block_0/conv_s", "Conv", (1, 1, 4, 4, 4), 8 * 4),
+        ("block_1", "ResnetBlock", (1, 2, 8, 8, 4), 2 * (3 * 3 * 3 * 4 * 4 + 4)),
+        ("block_1/conv_0", "Conv", (1, 2, 8, 8, 4), 3 * 3 * 3 * 4 * 4 + 4),
+        ("block_1/conv_1", "Conv", (1, 2, 8, 8, 4), 3 * 3 * 3 * 4 * 4 + 4),
+        ("conv_img", "Conv", (1, 2, 8, 8, 3), 3 * 3 * 3 * 4 * 3 + 3),
+    ]
+    leaves = {layer.path for layer in layers if layer.is_leaf}
+    assert leaves == {"fc", "conv_img", *(layer.path for layer in layers if "/" in layer.path)}
+
+
+@pytest.mark.parametrize("num_frames", [0, 4])
+def test_parameters_of_the_parts_add_up(num_frames: int) -> None:
+    """Leaves hold every parameter once; the first line holds them all."""
+    frames = (num_frames,) if num_frames else ()
+    module, x = ResnetDiscriminator(16, 4, 8), jnp.zeros((1, *frames, 16, 16, 3))
+    layers = plan.describe(module, x)
+    variables = jax.eval_shape(module.init, jax.random.key(0), x)
+    assert layers[0].parameters == plan.count(variables["params"])
+    assert sum(layer.parameters for layer in layers if layer.is_leaf) == layers[0].parameters
+    assert layers[0].output == (1,)
+    assert len({layer.path for layer in layers}) == len(layers)
+
+
+def test_num_bytes() -> None:
+    """Typed keys have no bytes of their own; a dtype counts as it is stored."""
+    tree = {"a": jnp.zeros((2, 3)), "b": [jnp.zeros(5, jnp.int8)], "key": jax.random.key(0)}
+    assert plan.num_bytes(tree) == 2 * 3 * 4 + 5
+    assert plan.num_bytes({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("rank", "parameters"), [("2d", (33_261_251, 29_067_969)), ("3d", (102_593_603, 85_817_409))]
+)
+def test_plan_of_the_thesiss_networks(rank: str, parameters: tuple[int, int]) -> None:
+    """The counts of the documented layout, by the config that ships; all of it survives JSON."""
+    planned = make_plan(RESNET.format(rank), info=INFO)
+    networks = planned["networks"]
+    assert (
+        networks["generator"]["parameters"],
+        networks["discriminator"]["parameters"],
+    ) == parameters
+    assert json.loads(json.dumps(planned))["memory"] == planned["memory"]
+    # Parameters and RMSProp's squares of both, and G's average: 4 bytes each.
+    gen, disc = parameters
+    memory = planned["memory"]
+    assert memory["state_bytes"] == pytest.approx(4 * (3 * gen + 2 * disc), rel=1e-6)
+    assert memory["gradient_bytes"] == 4 * max(parameters)
+    assert memory["total_bytes_estimate"] == sum(
+        memory[name] for name in ("state_bytes", "gradient_bytes", "activation_bytes_estimate")
+    )
+
+
+def test_state_bytes_are_those_of_the_state() -> None:
+    tiny = ["--config.model.size=8", "--config.train.batch_size=8"]
+    built = experiment.build(experiment.load_config(RESNET.format("2d") + ":smoke", tiny))
+    state = jax.eval_shape(lambda: loop.initial_state(built, loop.make_game(built, 1)))
+    expected = sum(
+        leaf.size * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(state.replace(key=None))
+    )  # fmt: skip
+    planned = make_plan(RESNET.format("2d") + ":smoke", *tiny)
+    assert planned["memory"]["state_bytes"] == expected
+
+
+def test_activations_grow_with_the_share_of_a_device() -> None:
+    smoke = RESNET.format("2d") + ":smoke"
+    estimates = [
+        make_plan(smoke, f"--config.train.batch_size={n}", *more)["memory"][
+            "activation_bytes_estimate"
+        ]
+        for n, more in ((8, []), (16, []), (16, ["--config.loss.r1_gamma=0"]))
+    ]
+    assert estimates[1] == pytest.approx(2 * estimates[0], rel=1e-6)
+    assert estimates[2] < estimates[1]
+
+
+def test_batch_data_and_steps() -> None:
+    """8 devices share a batch of 16; 400 epochs of 640 clips are 16 000 steps."""
+    overrides = ["--config.train.batch_size=16", "--config.train.num_disc_steps=2"]
+    planned = make_plan(RESNET.format("2d"), *overrides, "--config.data.path=x", info=INFO)
+    assert planned["batch"] == {"global": 16, "per_process": 16, "per_device": 2, "disc_steps": 2}
+    assert planned["data"] == {
+        "path": "some/where",
+        "embedded": False,
+        "split": "train",
+        "clips": 640,
+        "videos": 32,
+        "example_shape": [128, 128, 3],
+    }
+    assert planned["num_steps"] == 16_000
+    assert (planned["devices"]["count"], planned["devices"]["platform"]) == (8, "cpu")
+    assert planned["init"] is None
+
+
+def test_without_data_the_plan_says_so() -> None:
+    overrides = ("--config.model.size=8", "--config.init.path=w")
+    planned = make_plan(RESNET.format("3d"), *overrides)
+    assert planned["data"]["embedded"]
+    assert planned["data"]["clips"] is None
+    assert planned["num_steps"] is None
+    assert planned["init"] == "w"
+    steps = ("--config.train.num_steps=60", "--config.train.num_epochs=0")
+    assert make_plan(RESNET.format("3d"), *overrides, *steps)["num_steps"] == 60
+
+
+def test_a_batch_that_devices_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch_size \(=12\) must divide by the 8 devices; use 8"):
+        make_plan(RESNET.format("2d") + ":smoke", "--config.train.batch_size=12")
+
+
+def test_the_plan_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts, shapes, batch and memory, for people."""
+    monkeypatch.setenv("COLUMNS", "160")
+    plan.print_plan(make_plan(RESNET.format("3d"), "--config.model.size=16", info=INFO))
+    printed = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "parameters", "block_0", "conv_img", "ResnetBlock", "8 × 16 × 16 × 3", "plan of resnet3d",
+        "640 clips of 32 videos", "8 cpu", "16 = 16 a process = 2 a device", "random weights",
+    ):  # fmt: skip
+        assert text in printed, text

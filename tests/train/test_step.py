@@ -1,0 +1,245 @@
+"""The GAN step: who moves, on what, by how much, on how many devices."""
+
+import dataclasses
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vidgan_jax import experiment
+from vidgan_jax.train import loop, sharding
+from vidgan_jax.train.state import GanState
+from vidgan_jax.train.step import (
+    Game,
+    TrainStep,
+    disc_gradients,
+    gan_step,
+    gen_gradients,
+    to_uint8,
+    to_unit_range,
+)
+from vidgan_jax.types import Batch
+
+BATCH = 8
+TINY = (
+    "--config.model.size=8",
+    "--config.model.features=4",
+    "--config.model.max_features=8",
+    "--config.model.z_dim=3",
+    f"--config.train.batch_size={BATCH}",
+)
+
+
+def tiny(*overrides: str, clips: bool = False) -> tuple[experiment.Experiment, Game]:
+    path = f"configs/resnet{3 if clips else 2}d.py:smoke"
+    exp = experiment.build(experiment.load_config(path, [*TINY, *overrides]))
+    return exp, loop.make_game(exp, 100)
+
+
+def start(exp: experiment.Experiment, game: Game, mesh: Any = None) -> GanState:
+    everywhere = sharding.replicated(mesh or sharding.make_mesh(1))
+    return jax.jit(lambda: loop.initial_state(exp, game), out_shardings=everywhere)()
+
+
+def frames(exp: experiment.Experiment, num: int = BATCH, seed: int = 0) -> Batch:
+    shape = (num, *exp.example_shape)
+    return Batch(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+
+
+def assert_moved(before: Any, after: Any) -> None:
+    """Every leaf has changed."""
+    for path, (a, b) in jax.tree_util.tree_leaves_with_path(
+        jax.tree.map(lambda *x: x, before, after), is_leaf=lambda x: isinstance(x, tuple)
+    ):
+        assert not np.array_equal(a, b), f"{jax.tree_util.keystr(path)} did not move"
+
+
+def frozen(optimizer: str) -> tuple[experiment.Experiment, Game]:
+    """A game in which one player's rate is 0."""
+    return tiny(f"--config.{optimizer}.learning_rate=0.0")
+
+
+def test_a_discriminator_update_leaves_the_generator_and_the_other_way_round() -> None:
+    for still, moves in (("gen", "disc"), ("disc", "gen")):
+        exp, game = frozen(f"{still}_optimizer")
+        state = start(exp, game)
+        after, _ = jax.jit(lambda s, b, g=game: gan_step(g, s, b))(state, frames(exp))
+        chex.assert_trees_all_equal(getattr(state, still).params, getattr(after, still).params)
+        assert_moved(getattr(state, moves).params, getattr(after, moves).params)
+        chex.assert_trees_all_equal(state.key, after.key)
+        assert int(after.step) == 1
+
+
+def test_the_average_follows_the_generator() -> None:
+    exp, game = tiny("--config.train.ema_decay=0.75")
+    state = start(exp, game)
+    after, _ = jax.jit(lambda s, b: gan_step(game, s, b))(state, frames(exp))
+    want = jax.tree.map(
+        lambda old, new: 0.75 * old + 0.25 * new, state.ema_params, after.gen.params
+    )
+    chex.assert_trees_all_close(after.ema_params, want, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("devices", "clips"), [(2, False), (8, False), (8, True)])
+def test_any_number_of_devices_gives_the_same_gradients(devices: int, clips: bool) -> None:
+    """In float64, where rounding can't hide a wrong mean."""
+    with jax.enable_x64():
+        exp, game = tiny(clips=clips)
+        to_double = lambda tree: jax.tree.map(  # noqa: E731
+            lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, tree
+        )
+        state = to_double(start(exp, game))
+        real = to_unit_range(jnp.asarray(frames(exp).frames)).astype(jnp.float64)
+        z = jax.random.normal(jax.random.key(5), (BATCH, 3), jnp.float64)
+
+        def gradients(n: int) -> Any:
+            mesh = sharding.make_mesh(n)
+            whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+
+            def both(s: GanState, x: jax.Array, latents: jax.Array) -> Any:
+                disc, _, disc_metrics = disc_gradients(game, s, x, None, latents)
+                gen, _, gen_metrics = gen_gradients(game, s, x, None, latents)
+                return disc, gen, disc_metrics, gen_metrics
+
+            run = jax.jit(both, in_shardings=(whole, split, split), out_shardings=whole)
+            return jax.device_get(run(*jax.device_put((state, real, z), (whole, split, split))))
+
+        one, many = gradients(1), gradients(devices)
+        chex.assert_trees_all_close(one[:2], many[:2], rtol=1e-9, atol=1e-11)
+        chex.assert_trees_all_close(one[2:], many[2:], rtol=1e-6)  # losses are float32
+
+
+def test_a_whole_step_is_the_same_on_eight_devices() -> None:
+    """With plain gradient descent: Adam and RMSProp enlarge rounding at first."""
+    exp, game = tiny("--config.train.num_disc_steps=2")
+    game = dataclasses.replace(game, gen_optimizer=optax.sgd(0.1), disc_optimizer=optax.sgd(0.1))
+    results = []
+    for n in (1, 8):
+        mesh = sharding.make_mesh(n)
+        batch = sharding.put_batch(frames(exp, 2 * BATCH), mesh)
+        state, metrics = TrainStep(game, mesh)(start(exp, game, mesh), batch, 0)
+        results.append(jax.device_get((state.gen.params, state.disc.params, metrics)))
+    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_one_trace_over_many_steps() -> None:
+    exp, game = tiny("--config.loss.r1_every_steps=1")
+    traces = []
+    generator = game.generator
+
+    class Counted(type(generator)):  # type: ignore[misc]
+        def __call__(self, z: jax.Array, cond: jax.Array | None = None) -> jax.Array:
+            traces.append(z.shape)
+            return super().__call__(z, cond)
+
+    fields = {f: getattr(generator, f) for f in ("size", "features", "max_features")}
+    game = dataclasses.replace(game, generator=Counted(**fields))
+    mesh = sharding.make_mesh(1)
+    train_step, state = TrainStep(game, mesh), start(exp, game, mesh)
+    state, _ = train_step(state, sharding.put_batch(frames(exp), mesh), 0)
+    once = len(traces)
+    for step in range(1, 4):
+        batch = sharding.put_batch(frames(exp, seed=step), mesh)
+        state, _ = train_step(state, batch, step)
+    assert len(traces) == once
+    assert int(state.step) == 4
+
+
+def test_lazy_terms_make_two_programs_and_enter_with_their_interval() -> None:
+    exp, game = tiny("--config.loss.r1_every_steps=4")
+    mesh = sharding.make_mesh(1)
+    train_step, state = TrainStep(game, mesh), start(exp, game, mesh)
+    assert train_step.program(0) is train_step.program(4)
+    assert train_step.program(1) is train_step.program(3)
+    assert train_step.program(0) is not train_step.program(1)
+    batch = sharding.put_batch(frames(exp), mesh)
+    real = to_unit_range(jnp.asarray(batch.frames))
+    z = jnp.ones((BATCH, 3))
+
+    def gradients(due_at: int, every: int) -> Any:
+        disc = tuple(
+            dataclasses.replace(t, every_steps=every) if t.name == "reg" else t
+            for t in game.objective.disc
+        )
+        objective = dataclasses.replace(game.objective, disc=disc).due(due_at)
+        due = dataclasses.replace(game, objective=objective)
+        return jax.jit(lambda: disc_gradients(due, state, real, None, z)[0])()
+
+    without, once, lazy = gradients(1, 4), gradients(0, 1), gradients(0, 4)
+    # The regulariser's own gradient, four times.
+    want = jax.tree.map(lambda a, b: a + 4 * (b - a), without, once)
+    chex.assert_trees_all_close(lazy, want, rtol=1e-4, atol=1e-6)
+    state, metrics = train_step(state, batch, 0)
+    assert set(metrics) == {"D_real", "D_fake", "D", "reg", "G_fake", "G"}
+    state, metrics = train_step(state, batch, 1)
+    assert "reg" not in metrics
+
+
+def test_metrics_are_the_losses() -> None:
+    exp, game = tiny()
+    state = start(exp, game)
+    real = to_unit_range(jnp.asarray(frames(exp).frames))
+    z = jax.random.normal(jax.random.key(2), (BATCH, 3))
+    _, _, metrics = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
+    logits = game.discriminator.apply(state.disc.variables, real)
+    np.testing.assert_allclose(
+        metrics["D_real"], np.mean(np.log1p(np.exp(-np.asarray(logits)))), rtol=1e-5
+    )
+    np.testing.assert_allclose(metrics["D"], metrics["D_real"] + metrics["D_fake"], rtol=1e-6)
+
+
+def test_each_discriminator_step_has_reals_and_latents_of_its_own() -> None:
+    """Two D steps on halves [0::2] and [1::2] are two steps, and not one on the same half twice."""
+    exp, game = tiny("--config.train.num_disc_steps=2")
+    state, batch = start(exp, game), frames(exp, 2 * BATCH)
+    step = jax.jit(lambda s, b: gan_step(game, s, b))
+    after, _ = step(state, batch)
+    doubled = Batch(np.repeat(np.asarray(batch.frames)[::2], 2, axis=0))
+    other, _ = step(state, doubled)
+    assert_moved(after.disc.params, other.disc.params)
+
+
+def test_steps_draw_anew_and_seeds_repeat() -> None:
+    exp, game = tiny("--config.gen_optimizer.learning_rate=0.0")
+    game = dataclasses.replace(game, disc_optimizer=optax.sgd(0.0))
+    step = jax.jit(lambda s, b: gan_step(game, s, b))
+    state, batch = start(exp, game), frames(exp)
+    first, first_metrics = step(state, batch)
+    _, second_metrics = step(first, batch)
+    # Nothing learns here: the latents alone make the difference.
+    assert float(first_metrics["D_fake"]) != float(second_metrics["D_fake"])
+    assert float(first_metrics["D_real"]) == float(second_metrics["D_real"])
+    _, again_metrics = step(start(exp, game), batch)
+    chex.assert_trees_all_equal(first_metrics, again_metrics)
+
+
+def test_no_host_transfer_in_the_step() -> None:
+    exp, game = tiny()
+    mesh = sharding.make_mesh(1)
+    train_step, state = TrainStep(game, mesh), start(exp, game, mesh)
+    batch = sharding.put_batch(frames(exp), mesh)
+    with jax.transfer_guard("disallow"):
+        state, metrics = train_step(state, batch, 0)
+        jax.block_until_ready(metrics)
+
+
+def test_bytes_and_unit_range_are_inverse() -> None:
+    every = jnp.arange(256, dtype=jnp.uint8)
+    unit = to_unit_range(every)
+    chex.assert_type(unit, jnp.float32)
+    assert float(unit[0]) == -1.0
+    assert float(unit[-1]) == 1.0
+    np.testing.assert_array_equal(to_uint8(unit), every)
+    np.testing.assert_array_equal(to_uint8(jnp.array([-3.0, 3.0])), [0, 255])
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch_size \(=6\) must divide by the 4 devices; use 4"):
+        sharding.check_batch_size(6, sharding.make_mesh(4))
+    with pytest.raises(ValueError, match=r"use 8$"):
+        sharding.check_batch_size(3, sharding.make_mesh(8))
+    sharding.check_batch_size(16, sharding.make_mesh(8))

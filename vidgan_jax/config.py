@@ -1,0 +1,254 @@
+"""The schema of `configs/`: the dataclasses' attributes are all the fields there are.
+
+What a field's type and value can be refused for, without a device or data, is refused here.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The networks.
+
+    Attributes:
+      name: of the family, a key of `MODELS`.
+      size: height and width, 4·2ⁿ pixels.
+      num_frames: frames of a clip; 0 for images.
+      z_dim: length of a latent.
+      features: channels at full resolution.
+      max_features: most channels anywhere.
+      time_stages: doublings of resolution, from 4×4 up, that double time too.
+      init_scale: variance · fan_in of initial kernels; 1/3 is PyTorch's, 2 learns sooner.
+    """
+
+    name: str
+    size: int
+    num_frames: int
+    z_dim: int
+    features: int
+    max_features: int
+    time_stages: tuple[int, ...]
+    init_scale: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The records and what is cut from them.
+
+    Attributes:
+      path: folder of a prepared data set; empty for the embedded scenes.
+      split: "train", "validation", …
+      resize: height and width of frames before the random crop to the model's size, pixels.
+      stride: frames of a record from one frame of a clip to the next.
+      start_frames: clips start within the first so many frames; 0 for anywhere.
+      flip: mirror with probability ½.
+      num_workers: reading processes; 0 for threads of this one.
+      num_threads: reading threads (in each worker).
+      num_scene_videos: embedded scenes to render where `path` is empty.
+      num_scene_clips: clips of each.
+    """
+
+    path: str
+    split: str
+    resize: int
+    stride: int
+    start_frames: int
+    flip: bool
+    num_workers: int
+    num_threads: int
+    num_scene_videos: int
+    num_scene_clips: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """What the players minimise.
+
+    Attributes:
+      adversarial: a key of `ADVERSARIAL`.
+      r1_gamma: γ of ½γ·‖∇D(real)‖²; 0 switches R1 off.
+      r1_every_steps: R1 in every so many-th step, with as many times the weight.
+    """
+
+    adversarial: str
+    r1_gamma: float
+    r1_every_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """One player's optimiser.
+
+    Attributes:
+      name: a key of `OPTIMIZERS`.
+      learning_rate: at the start.
+      decay: RMSProp's running average of squares.
+      beta1: Adam's.
+      beta2: Adam's.
+      eps: added to the root.
+      decay_from: share of training after which the rate falls linearly to 0; 1 for never.
+    """
+
+    name: str
+    learning_rate: float
+    decay: float
+    beta1: float
+    beta2: float
+    eps: float
+    decay_from: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The run.
+
+    Attributes:
+      seed: of parameters, latents and data order.
+      batch_size: examples a step, over all devices of all processes.
+      num_epochs: passes over the data (as many examples as there are clips); 0 where `num_steps`
+        says it.
+      num_steps: generator updates; 0 where `num_epochs` says it.
+      num_disc_steps: discriminator updates for each, every one on a batch of its own.
+      ema_decay: of the generator's average, a step.
+      log_every_steps: between metrics.
+      sample_every_steps: between pictures of the same latents.
+      save_every_steps: between checkpoints; the last step is always saved.
+      keep_checkpoints: newest ones to keep.
+      num_samples: latents in those pictures.
+    """
+
+    seed: int
+    batch_size: int
+    num_epochs: float
+    num_steps: int
+    num_disc_steps: int
+    ema_decay: float
+    log_every_steps: int
+    sample_every_steps: int
+    save_every_steps: int
+    keep_checkpoints: int
+    num_samples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+    """Where training starts from.
+
+    Attributes:
+      path: workdir or checkpoint with trained weights: of the same networks, or of their 2D
+        versions, which are then inflated; empty for a random start.
+      profile: of inflation over time, a name of `vidgan_jax.inflate.PROFILES`.
+    """
+
+    path: str
+    profile: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All sections; `name` is the run's, and of its default workdir."""
+
+    name: str
+    model: ModelConfig
+    data: DataConfig
+    loss: LossConfig
+    gen_optimizer: OptimizerConfig
+    disc_optimizer: OptimizerConfig
+    train: TrainConfig
+    init: InitConfig
+
+
+def parse(raw: Mapping[str, Any], choices: Mapping[str, Collection[str]]) -> Config:
+    """Makes a checked `Config` of nested mappings.
+
+    Args:
+      raw: sections as `configs/` composes them.
+      choices: the names that a field may have, by the field's path ("model.name").
+
+    Raises:
+      ValueError: an unknown, missing, mistyped or impossible field; the message names it.
+    """
+    config: Config = _section(Config, raw, "config")
+    _check(config)
+    for path, names in choices.items():
+        section, name = path.split(".")
+        value = getattr(getattr(config, section), name)
+        if value not in names:
+            raise ValueError(f"config.{path} (={value!r}) must be one of {', '.join(names)}")
+    return config
+
+
+def _section(cls: type, raw: Mapping[str, Any], where: str) -> Any:
+    """Makes a dataclass of a mapping, refusing what does not fit."""
+    kinds = typing.get_type_hints(cls)
+    for key in raw:
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, n=1)
+            hint = f"; did you mean {where}.{near[0]}?" if near else f"; known: {', '.join(kinds)}"
+            raise ValueError(f"unknown field {where}.{key}{hint}")
+    if missing := [key for key in kinds if key not in raw]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}; configs/common.py has them")
+    return cls(**{k: _value(kind, raw[k], f"{where}.{k}") for k, kind in kinds.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where} (={value!r}) must be a section")
+        return _section(typing.cast(type, kind), value, where)
+    if kind == tuple[int, ...]:
+        if isinstance(value, list | tuple) and all(type(v) is int for v in value):
+            return tuple(value)
+        raise ValueError(f"{where} (={value!r}) must be a tuple of whole numbers")
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{where} (={value!r}) must be of type {kind.__name__}")
+    return value
+
+
+def _check(config: Config) -> None:
+    """Rules that a field's type does not state."""
+    model, data, train = config.model, config.data, config.train
+    _at_least(1, model, "model", "z_dim", "features", "max_features")
+    _at_least(0, model, "model", "num_frames", "init_scale")
+    _at_least(1, data, "data", "stride", "num_threads", "num_scene_videos", "num_scene_clips")
+    _at_least(0, data, "data", "start_frames", "num_workers")
+    _at_least(0, config.loss, "loss", "r1_gamma")
+    _at_least(1, config.loss, "loss", "r1_every_steps")
+    _at_least(0, train, "train", "seed", "num_epochs", "num_steps")
+    counts = ("batch_size", "num_disc_steps", "log_every_steps", "sample_every_steps")
+    _at_least(1, train, "train", *counts, "save_every_steps", "keep_checkpoints", "num_samples")
+    for name in ("gen_optimizer", "disc_optimizer"):
+        section: OptimizerConfig = getattr(config, name)
+        _at_least(0, section, name, "learning_rate", "eps")
+        _shares(section, name, "decay", "beta1", "beta2", "decay_from")
+    _shares(train, "train", "ema_decay")
+    if data.resize < model.size:
+        raise ValueError(
+            f"config.data.resize (={data.resize}) must be at least config.model.size "
+            f"(={model.size}), which is cropped from it"
+        )
+    if bool(train.num_steps) == bool(train.num_epochs):
+        raise ValueError(
+            f"give one of config.train.num_steps (={train.num_steps}) and num_epochs "
+            f"(={train.num_epochs}), and 0 for the other"
+        )
+
+
+def _at_least(least: int, section: Any, where: str, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if not value >= least:  # NaN too
+            raise ValueError(f"config.{where}.{name} (={value}) must be at least {least}")
+
+
+def _shares(section: Any, where: str, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if not 0 <= value <= 1:
+            raise ValueError(f"config.{where}.{name} (={value}) must be from 0 to 1")

@@ -1,0 +1,326 @@
+"""A data set's info.json: written from its shards' indexes, loaded, checked against everything."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidgan_jax import files
+from vidgan_jax.data import shards
+from vidgan_jax.data.shards import REBUILD, ShardIndex, index_path, load_index, rebuild_index
+from vidgan_jax.data.tfexample import RecordError
+
+INFO_NAME = "info.json"
+FORMAT = "vidgan_jax clips"
+VERSION = 1
+
+_SHARD_NAME = re.compile(
+    r"(?P<split>[A-Za-z0-9_]+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.tfrecord"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """One shard: file name, clips, size in bytes, CRC-32C of the whole file."""
+
+    name: str
+    num_clips: int
+    num_bytes: int
+    crc32c: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitInfo:
+    """One split: counts over all its shards."""
+
+    num_clips: int
+    num_videos: int
+    num_frames: int
+    num_label_maps: int
+    shards: tuple[ShardInfo, ...]
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards."""
+        return len(self.shards)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What info.json says.
+
+    Attributes:
+      splits: by name.
+      height: of every frame, pixels; None where clips differ.
+      width: of every frame, pixels; None where clips differ.
+      fps: of every clip; None where clips differ.
+      image_format: "jpeg" or "png"; None where clips differ.
+      label_ids: class ids that occur in the label maps, ascending, without 255.
+      spec: how the data set was made, as given to `finalize`.
+      checksum: SHA-256 over names, sizes and CRCs of the shards; tells data sets apart.
+    """
+
+    splits: Mapping[str, SplitInfo]
+    height: int | None
+    width: int | None
+    fps: float | None
+    image_format: str | None
+    label_ids: tuple[int, ...]
+    spec: Mapping[str, Any]
+    checksum: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `verify` found: counts, and one line for each problem."""
+
+    num_shards: int
+    num_clips: int
+    num_bytes: int
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """File name of shard `number` (from 0) of `count`: train-00003-of-00128.tfrecord.
+
+    Raises:
+      ValueError: a number out of range, or a split that is not of letters, digits and underscores.
+    """
+    name = f"{split}-{number:05d}-of-{count:05d}{shards.SHARD_SUFFIX}"
+    if not 0 <= number < count or not _SHARD_NAME.fullmatch(name):
+        raise ValueError(
+            f"no shard {number} of {count} in split {split!r}: numbers count from 0 to 99998, and "
+            "a split's name is of letters, digits and underscores"
+        )
+    return name
+
+
+def finalize(
+    directory: str | os.PathLike[str], *, spec: Mapping[str, Any] | None = None
+) -> DatasetInfo:
+    """Writes info.json from the indexes of all shards in a folder; the last step of preparing.
+
+    Args:
+      directory: holds complete sets of shards, `shard_name(split, 0 … n-1, n)`, of any splits.
+      spec: how the data set was made; must be JSON-able.
+
+    Returns:
+      What was written.
+
+    Raises:
+      RecordError: no shards, a set of shards that is not complete, a missing or stale index.
+    """
+    directory = Path(directory)
+    indexes = {path: load_index(path) for path in _find_shards(directory)}
+    splits = {}
+    for split, paths in _by_split(indexes).items():
+        rows = [indexes[path] for path in paths]
+        splits[split] = SplitInfo(
+            num_clips=sum(map(len, rows)),
+            num_videos=len({video for index in rows for video in index.video_id.tolist()}),
+            num_frames=sum(int(index.num_frames.sum()) for index in rows),
+            num_label_maps=sum(int(index.has_label_map.sum()) for index in rows),
+            shards=tuple(
+                ShardInfo(path.name, len(index), int(index.shard_bytes), int(index.shard_crc32c))
+                for path, index in zip(paths, rows, strict=True)
+            ),
+        )
+    rows = list(indexes.values())
+    fps = _common(index.fps for index in rows)
+    info = DatasetInfo(
+        splits=splits,
+        height=_common(index.height for index in rows),
+        width=_common(index.width for index in rows),
+        fps=None if fps is None else float(str(np.float32(fps))),  # 29.97, not 29.96999931…
+        image_format=_common(index.image_format for index in rows),
+        label_ids=tuple(sorted({int(i) for index in rows for i in index.label_ids})),
+        spec=dict(spec or {}),
+        checksum=_checksum(splits),
+    )
+    header = {"format": FORMAT, "version": VERSION}
+    files.write_json(directory / INFO_NAME, header | dataclasses.asdict(info))
+    return info
+
+
+def load_info(directory: str | os.PathLike[str]) -> DatasetInfo:
+    """Loads a data set's info.json.
+
+    Raises:
+      RecordError: no such folder, an empty one, no data set, of another format version, damaged.
+    """
+    directory = Path(directory)
+    path = directory / INFO_NAME
+    if not directory.is_dir():
+        kind = "is a file, not a folder" if directory.exists() else "does not exist"
+        raise RecordError(f"data set {directory}: the folder {kind}")
+    if not path.is_file():
+        raise RecordError(f"data set {directory}: {_why_no_info(directory)}")
+    try:
+        fields = json.loads(path.read_bytes())
+        if fields.pop("format") != FORMAT:
+            raise ValueError(f"`format` is not {FORMAT!r}")
+        version = fields.pop("version")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: not the info of a data set of clips ({error!r})") from error
+    if version != VERSION:
+        raise RecordError(
+            f"{path}: format version {version!r}, but this vidgan_jax reads version {VERSION}; "
+            "prepare the data set again, or update vidgan_jax"
+        )
+    try:
+        info = _info_from_json(fields)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path}: damaged ({error!r}); {_rebuild(directory)}") from error
+    if info.checksum != _checksum(info.splits):
+        raise RecordError(
+            f"{path}: damaged or edited, its checksum does not match its list of shards; "
+            f"{_rebuild(directory)}"
+        )
+    return info
+
+
+def rebuild(directory: str | os.PathLike[str]) -> DatasetInfo:
+    """Rebuilds the index of every shard and info.json, keeping info.json's `spec`.
+
+    Raises:
+      RecordError: a shard that cannot be read whole; the message names shard and record.
+    """
+    directory = Path(directory)
+    try:
+        spec = load_info(directory).spec
+    except RecordError:
+        spec = {}  # Nothing readable to keep; finalize complains where there is no data set at all.
+    for path in _find_shards(directory):
+        rebuild_index(path)
+    return finalize(directory, spec=spec)
+
+
+def verify(directory: str | os.PathLike[str]) -> Report:
+    """Reads a whole data set: every CRC, every record, every index, info.json's counts and CRCs.
+
+    Decodes no frames. Problems are collected, not raised.
+
+    Raises:
+      RecordError: no readable info.json (see `load_info`).
+    """
+    directory = Path(directory)
+    info = load_info(directory)
+    listed = [shard for split in info.splits.values() for shard in split.shards]
+    problems = [
+        f"{path.name}: not in {INFO_NAME}; {_rebuild(directory)}"
+        for path in _find_shards(directory)
+        if path.name not in {shard.name for shard in listed}
+    ]
+    for shard in listed:
+        try:
+            _verify_shard(directory, shard)
+        except (RecordError, OSError) as error:
+            problems.append(str(error))
+    return Report(
+        num_shards=len(listed),
+        num_clips=sum(shard.num_clips for shard in listed),
+        num_bytes=sum(shard.num_bytes for shard in listed),
+        problems=tuple(problems),
+    )
+
+
+def _find_shards(directory: Path) -> list[Path]:
+    """All shards in a folder, sorted; an error where there is none."""
+    if not directory.is_dir():
+        raise RecordError(f"data set {directory}: no such folder")
+    paths = sorted(path for path in directory.iterdir() if _SHARD_NAME.fullmatch(path.name))
+    if not paths:
+        raise RecordError(f"data set {directory}: {_why_no_info(directory)}")
+    return paths
+
+
+def _by_split(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Groups shards by split; an error where a split's set is not complete."""
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        splits.setdefault(path.name.rsplit("-", 3)[0], []).append(path)
+    for split, found in splits.items():
+        count = int(found[0].name[-len("00000.tfrecord") :][:5])
+        expected = {shard_name(split, number, count) for number in range(count)}
+        names = {path.name for path in found}
+        if names != expected:
+            raise RecordError(
+                f"data set {found[0].parent}: the shards of split {split!r} are not one complete "
+                f"set of {count}: missing {sorted(expected - names)[:3]}, left over "
+                f"{sorted(names - expected)[:3]}; remove what is left over, or prepare again"
+            )
+    return splits
+
+
+def _why_no_info(directory: Path) -> str:
+    names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+    if not names:
+        return "the folder is empty; fill it with `python -m vidgan_jax.prepare`"
+    if any(_SHARD_NAME.fullmatch(name) for name in names):
+        return f"there are shards but no {INFO_NAME}, preparing did not end; {_rebuild(directory)}"
+    return (
+        f"no {INFO_NAME} and no shards (found {', '.join(names[:3])}"
+        f"{' …' if names[3:] else ''}); make a data set with `python -m vidgan_jax.prepare`"
+    )
+
+
+def _rebuild(directory: Path) -> str:
+    return REBUILD.format(directory=directory)
+
+
+def _common(columns: Iterable[np.ndarray]) -> Any:
+    """The one value that all rows have, or None."""
+    values = {value for column in columns for value in np.unique(column).tolist()}
+    return values.pop() if len(values) == 1 else None
+
+
+def _checksum(splits: Mapping[str, SplitInfo]) -> str:
+    lines = sorted(
+        f"{shard.name} {shard.num_bytes} {shard.crc32c:08x}\n"
+        for split in splits.values()
+        for shard in split.shards
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _info_from_json(fields: dict[str, Any]) -> DatasetInfo:
+    splits = {
+        name: SplitInfo(**split | {"shards": tuple(ShardInfo(**s) for s in split["shards"])})
+        for name, split in fields["splits"].items()
+    }
+    label_ids = tuple(fields["label_ids"])
+    return DatasetInfo(**fields | {"splits": splits, "label_ids": label_ids})
+
+
+def load_listed(directory: Path, shard: ShardInfo) -> ShardIndex:
+    """Loads the index of a shard that info.json lists; an error where they differ."""
+    index = load_index(directory / shard.name)
+    known = ShardInfo(shard.name, len(index), int(index.shard_bytes), int(index.shard_crc32c))
+    if known != shard:
+        raise RecordError(
+            f"{directory / shard.name}: {INFO_NAME} is stale, it lists {shard}, but the index says "
+            f"{known}; {_rebuild(directory)}"
+        )
+    return index
+
+
+def _verify_shard(directory: Path, shard: ShardInfo) -> None:
+    found = shards.read_shard(directory / shard.name)
+    index = load_listed(directory, shard)
+    for field in dataclasses.fields(ShardIndex):
+        if not np.array_equal(getattr(found, field.name), getattr(index, field.name)):
+            raise RecordError(
+                f"{index_path(directory / shard.name)}: `{field.name}` is not what the shard "
+                f"holds; {_rebuild(directory)}"
+            )

@@ -1,0 +1,213 @@
+"""One example out of a clip: which clips fit, what to cut from them, and the cutting."""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from vidgan_jax.data.clip_record import ClipRecord
+from vidgan_jax.data.frames import decode_frame, decode_label_map
+from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.tfexample import RecordError
+from vidgan_jax.types import Batch, ClipSpec
+
+
+class Sample(NamedTuple):
+    """Where one example is cut from.
+
+    Attributes:
+      clip: index into the source.
+      start: first frame.
+      top: first row of the crop, pixels of the resized frame.
+      left: first column of the crop, likewise.
+      flip: mirror left to right.
+    """
+
+    clip: int
+    start: int
+    top: int
+    left: int
+    flip: bool
+
+
+def fitting_clips(source: ClipSource, spec: ClipSpec) -> np.ndarray:
+    """Indices of the clips that examples can be cut from.
+
+    Those too short for `spec.span`, and where `spec.label_maps` those without a label map, are not
+    among them.
+
+    Returns:
+      int64, ascending, at least one.
+
+    Raises:
+      ValueError: `spec` has a value out of range, or no clip fits it.
+    """
+    _check_spec(spec)
+    long_enough = source.num_frames >= spec.span
+    fitting = long_enough & source.has_label_map if spec.label_maps else long_enough
+    if fitting.any():
+        return np.flatnonzero(fitting)
+    if not long_enough.any():
+        raise ValueError(
+            f"num_frames (={spec.num_frames}) with stride (={spec.stride}) needs clips of "
+            f"{spec.span} frames, but the {len(source)} clips of split {source.split!r} have "
+            f"{source.num_frames.min()} to {source.num_frames.max()}; use a smaller num_frames or "
+            "stride, or prepare longer clips"
+        )
+    raise ValueError(
+        f"label_maps is on, but of the {len(source)} clips of split {source.split!r} "
+        f"{int(source.has_label_map.sum())} have a label map, {int(long_enough.sum())} have the "
+        f"{spec.span} frames needed, and none has both; prepare the data set with label maps"
+    )
+
+
+def _check_spec(spec: ClipSpec) -> None:
+    for name, value, least in (
+        ("num_frames", spec.num_frames, 0),
+        ("stride", spec.stride, 1),
+        ("size", spec.size, 1),
+        ("start_frames", 1 if spec.start_frames is None else spec.start_frames, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} (={value}) must be at least {least}")
+    if spec.resize < spec.size:
+        raise ValueError(
+            f"resize (={spec.resize}) must be at least size (={spec.size}), the crop taken from it"
+        )
+
+
+class Draw:
+    """Draws a sample: video, clip of the video, start, crop, flip, in this order."""
+
+    def __init__(self, source: ClipSource, fitting: np.ndarray, spec: ClipSpec):
+        video = source.video[fitting]
+        self._clips = fitting[np.argsort(video, kind="stable")]
+        _, self._first, self._count = np.unique(
+            np.sort(video), return_index=True, return_counts=True
+        )
+        self._num_starts = source.num_frames[self._clips] - spec.span + 1
+        if not spec.is_image and spec.start_frames is not None:
+            self._num_starts = np.minimum(self._num_starts, spec.start_frames)
+        self._num_crops = spec.resize - spec.size + 1
+        self._flip = spec.flip
+
+    def __call__(self, _: int, rng: np.random.Generator) -> Sample:
+        video = rng.integers(len(self._first))
+        row = self._first[video] + rng.integers(self._count[video])
+        return Sample(
+            clip=int(self._clips[row]),
+            start=int(rng.integers(self._num_starts[row])),
+            top=int(rng.integers(self._num_crops)),
+            left=int(rng.integers(self._num_crops)),
+            flip=bool(rng.integers(2)) and self._flip,
+        )
+
+
+class Centre:
+    """The sample of every clip that evaluation uses: no chance in it."""
+
+    def __init__(self, fitting: np.ndarray, spec: ClipSpec):
+        self._clips = fitting
+        self._margin = (spec.resize - spec.size) // 2
+
+    def __call__(self, i: int) -> Sample:
+        return Sample(int(self._clips[i]), 0, self._margin, self._margin, flip=False)
+
+
+class Cut:
+    """Reads and decodes a sample: only its frames, and of those only the crop is resized."""
+
+    def __init__(self, source: ClipSource, spec: ClipSpec):
+        self.source = source
+        self.spec = spec
+
+    def __call__(self, sample: Sample) -> Batch:
+        record = self.source[sample.clip]
+        spec = self.spec
+        used = range(sample.start, sample.start + spec.span, spec.stride)
+        frames = np.empty((len(used), spec.size, spec.size, 3), np.uint8)
+        for out, number in zip(frames, used, strict=True):
+            out[...] = self._flipped(self._crop(record, number, sample), sample)
+        label_map = self._label_map(record, sample) if spec.label_maps else None
+        return Batch(frames[0] if spec.is_image else frames, label_map)
+
+    def _crop(self, record: ClipRecord, number: int, sample: Sample) -> np.ndarray:
+        try:
+            frame = decode_frame(record.frames[number])
+        except (ValueError, OSError) as error:
+            where = self.source.where(sample.clip)
+            raise RecordError(f"{where}: frame {number} cannot be decoded: {error}") from error
+        if frame.shape[:2] != (record.height, record.width):
+            raise RecordError(
+                f"{self.source.where(sample.clip)}: frame {number} is {frame.shape[1]}×"
+                f"{frame.shape[0]}, but the record says {record.width}×{record.height}"
+            )
+        return resized_crop(frame, self.spec.resize, self.spec.size, sample.top, sample.left)
+
+    def _label_map(self, record: ClipRecord, sample: Sample) -> np.ndarray:
+        where = self.source.where(sample.clip)
+        if record.label_map is None:
+            raise RecordError(f"{where}: no label map, but the index says there is one")
+        try:
+            label_map = decode_label_map(record.label_map)
+        except (ValueError, OSError) as error:
+            raise RecordError(f"{where}: the label map cannot be decoded: {error}") from error
+        spec = self.spec
+        crop = resized_label_crop(label_map, spec.resize, spec.size, sample.top, sample.left)
+        return np.ascontiguousarray(self._flipped(crop, sample))
+
+    @staticmethod
+    def _flipped(image: np.ndarray, sample: Sample) -> np.ndarray:
+        return image[:, ::-1] if sample.flip else image
+
+
+def resized_crop(frame: np.ndarray, resize: int, size: int, top: int, left: int) -> np.ndarray:
+    """The crop `[top : top + size, left : left + size]` of the frame resized to `resize`².
+
+    Bicubic, antialiased where it shrinks; computes no more than the crop. A frame that has the size
+    already is cut only.
+
+    Args:
+      frame: uint8 RGB `[h, w, 3]`.
+      resize: height and width of the resized frame, pixels.
+      size: height and width of the crop, pixels.
+      top: first row of the crop, in the resized frame.
+      left: first column of the crop, likewise.
+
+    Returns:
+      uint8 `[size, size, 3]`, maybe a view of `frame`.
+    """
+    height, width = frame.shape[:2]
+    if height == width == resize:
+        return frame[top : top + size, left : left + size]
+    box = (
+        left * width / resize,
+        top * height / resize,
+        (left + size) * width / resize,
+        (top + size) * height / resize,
+    )
+    image = Image.fromarray(frame)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def resized_label_crop(
+    label_map: np.ndarray, resize: int, size: int, top: int, left: int
+) -> np.ndarray:
+    """`resized_crop` for class ids: every pixel is the nearest one's.
+
+    Args:
+      label_map: uint8 `[h, w]`.
+      resize: height and width of the resized map, pixels.
+      size: height and width of the crop, pixels.
+      top: first row of the crop, in the resized map.
+      left: first column of the crop, likewise.
+
+    Returns:
+      uint8 `[size, size]`.
+    """
+    # The centre of pixel i lies at (i + ½) · n / resize pixels of the map.
+    rows, columns = (
+        (2 * np.arange(first, first + size) + 1) * extent // (2 * resize)
+        for first, extent in zip((top, left), label_map.shape, strict=True)
+    )
+    return label_map[rows[:, None], columns]

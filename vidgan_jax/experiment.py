@@ -1,0 +1,258 @@
+"""From a ConfigDict to a frozen, checked `Experiment`: what every verb builds on."""
+
+import contextlib
+import dataclasses
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from absl import flags
+from flax import linen as nn
+from ml_collections import ConfigDict, config_flags
+
+from vidgan_jax.config import Config, LossConfig, ModelConfig, OptimizerConfig, parse
+from vidgan_jax.losses import adversarial, penalties
+from vidgan_jax.losses.objective import Objective, Pass, Term
+from vidgan_jax.models import resnet
+from vidgan_jax.types import ClipSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialLoss:
+    """The three sides of an adversarial loss, each a function of logits."""
+
+    disc_real: Callable[[jax.Array], jax.Array]
+    disc_fake: Callable[[jax.Array], jax.Array]
+    gen_fake: Callable[[jax.Array], jax.Array]
+
+
+ADVERSARIAL: dict[str, AdversarialLoss] = {
+    "logistic": AdversarialLoss(
+        adversarial.logistic_real,
+        adversarial.logistic_fake,
+        adversarial.logistic_non_saturating,
+    ),
+    "logistic_minimax": AdversarialLoss(
+        adversarial.logistic_real, adversarial.logistic_fake, adversarial.logistic_minimax
+    ),
+}
+
+
+def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    generator = resnet.ResnetGenerator(
+        size=model.size,
+        num_frames=model.num_frames,
+        features=model.features,
+        max_features=model.max_features,
+        time_stages=model.time_stages,
+        init_scale=model.init_scale,
+    )
+    discriminator = resnet.ResnetDiscriminator(
+        size=model.size,
+        features=model.features,
+        max_features=model.max_features,
+        time_stages=model.time_stages,
+        init_scale=model.init_scale,
+    )
+    return generator, discriminator
+
+
+# Family → (generator, discriminator).
+MODELS: dict[str, Callable[[ModelConfig], tuple[nn.Module, nn.Module]]] = {"resnet": _resnet}
+
+
+def _rmsprop(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    # The root before eps, as PyTorch has it.
+    return optax.rmsprop(rate, decay=config.decay, eps=config.eps, eps_in_sqrt=False)
+
+
+def _adam(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adam(rate, b1=config.beta1, b2=config.beta2, eps=config.eps)
+
+
+OPTIMIZERS: dict[str, Callable[[OptimizerConfig, optax.Schedule], optax.GradientTransformation]] = {
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A checked config and what it describes, as far as no data is needed for it."""
+
+    config: Config
+    generator: nn.Module
+    discriminator: nn.Module
+    objective: Objective
+    clip_spec: ClipSpec
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Shape of one example, `(size, size, 3)` or `(t, size, size, 3)`."""
+        model = self.config.model
+        time = (model.num_frames,) if model.num_frames else ()
+        return (*time, model.size, model.size, 3)
+
+    def num_steps(self, num_clips: int) -> int:
+        """Steps of the whole run over a data set of `num_clips` clips."""
+        train = self.config.train
+        return train.num_steps or max(1, round(train.num_epochs * num_clips / train.batch_size))
+
+    def optimizers(
+        self, num_steps: int
+    ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        """The generator's and the discriminator's optimiser for a run of `num_steps`."""
+        train = self.config.train
+        gen, disc = self.config.gen_optimizer, self.config.disc_optimizer
+        return (
+            OPTIMIZERS[gen.name](gen, learning_rate(gen, num_steps)),
+            OPTIMIZERS[disc.name](disc, learning_rate(disc, num_steps * train.num_disc_steps)),
+        )
+
+    def init_variables(self, key: jax.Array) -> tuple[Any, Any]:
+        """Random variables of both networks; under `jax.eval_shape`, their shapes."""
+        gen_key, disc_key = jax.random.split(key)
+        z = jax.numpy.zeros((1, self.config.model.z_dim))
+        x = jax.numpy.zeros((1, *self.example_shape))
+        return self.generator.init(gen_key, z), self.discriminator.init(disc_key, x)
+
+
+def learning_rate(config: OptimizerConfig, num_updates: int) -> optax.Schedule:
+    """Constant, then linearly to 0 from the share `decay_from` of the updates on.
+
+    Args:
+      config: of the optimiser.
+      num_updates: in the whole run.
+
+    Returns:
+      A schedule: update number (from 0) → rate.
+    """
+    start = int(config.decay_from * num_updates)
+    if start >= num_updates:
+        return optax.constant_schedule(config.learning_rate)
+    return optax.linear_schedule(config.learning_rate, 0.0, num_updates - start, start)
+
+
+def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
+    """Checks a config and builds what it describes.
+
+    Args:
+      config: sections as `configs/` composes them.
+
+    Raises:
+      ValueError: an unknown, missing, mistyped or impossible field; the message names it.
+    """
+    raw = config.to_dict() if isinstance(config, ConfigDict) else config
+    checked = parse(
+        raw,
+        {
+            "model.name": MODELS,
+            "loss.adversarial": ADVERSARIAL,
+            "gen_optimizer.name": OPTIMIZERS,
+            "disc_optimizer.name": OPTIMIZERS,
+        },
+    )
+    model, data = checked.model, checked.data
+    generator, discriminator = MODELS[model.name](model)
+    spec = ClipSpec(
+        num_frames=model.num_frames,
+        stride=data.stride,
+        size=model.size,
+        resize=data.resize,
+        flip=data.flip,
+        start_frames=data.start_frames or None,
+    )
+    experiment = Experiment(checked, generator, discriminator, objective(checked.loss), spec)
+    # The networks refuse impossible sizes as they are traced, which costs no compilation.
+    jax.eval_shape(experiment.init_variables, jax.random.key(0))
+    return experiment
+
+
+def objective(loss: LossConfig) -> Objective:
+    """The players' terms; names as in the thesis's figure 4-13."""
+    sides = ADVERSARIAL[loss.adversarial]
+
+    def real(outputs: Pass) -> jax.Array:
+        return sides.disc_real(_given(outputs.real_logits))
+
+    def fake(outputs: Pass) -> jax.Array:
+        return sides.disc_fake(outputs.fake_logits)
+
+    def fool(outputs: Pass) -> jax.Array:
+        return sides.gen_fake(outputs.fake_logits)
+
+    def r1(outputs: Pass) -> jax.Array:
+        return penalties.r1_penalty(_given(outputs.critic), outputs.real)
+
+    disc = [Term("D_real", real), Term("D_fake", fake)]
+    if loss.r1_gamma:
+        disc.append(Term("reg", r1, weight=loss.r1_gamma / 2, every_steps=loss.r1_every_steps))
+    return Objective(gen=(Term("G_fake", fool),), disc=tuple(disc))
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ValueError("a term of the discriminator was evaluated in the generator's pass")
+    return value
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Reads a config file as ml_collections' flags do.
+
+    Args:
+      path: `FILE.py` or `FILE.py:VARIANT`.
+      overrides: `--config.SECTION.FIELD=VALUE`, parsed to the field's type.
+
+    Raises:
+      ValueError: no such file or variant, an unknown field, a value of another type.
+    """
+    file = path.split(":")[0]
+    if not Path(file).is_file():
+        raise ValueError(f"--config {file}: no such file; this package's are in configs/")
+    with _importable(Path(file)):
+        config = _read(path, [])
+        for override in overrides:
+            _check_override(override, config)
+        return _read(path, overrides) if overrides else config
+
+
+def _read(path: str, overrides: Sequence[str]) -> ConfigDict:
+    arguments = ["vidgan_jax", f"--config={path}", *overrides]
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    try:
+        values(arguments)
+    except flags.Error as error:
+        # The last line says it; a traceback out of the config file may stand before.
+        raise ValueError(f"--config {path}: {str(error).strip().splitlines()[-1]}") from error
+    return values[holder.name].value
+
+
+def _check_override(override: str, config: ConfigDict) -> None:
+    """Refuses `--config.SECTION.FIELD=VALUE` where there is no such field."""
+    path, equals, _ = override.partition("=")
+    if not path.startswith("--config.") or not equals:
+        raise ValueError(f"unknown argument {override}; fields are set by --config.SECTION.FIELD=…")
+    section: Any = config
+    for name in path.split(".")[1:]:
+        known = list(section) if isinstance(section, ConfigDict) else []
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known there: {', '.join(known)}"
+            raise ValueError(f"unknown field {path[2:]}: no {name!r}; {hint}")
+        section = section[name]
+
+
+@contextlib.contextmanager
+def _importable(config_file: Path) -> Iterator[None]:
+    """Lets a config import its neighbours as `configs.…`, wherever one types the command."""
+    root = str(config_file.resolve().parent.parent)
+    sys.path.append(root)
+    try:
+        yield
+    finally:
+        sys.path.remove(root)

@@ -1,0 +1,1 @@
+"""Losses: pure functions of logits and frames, one value for each example."""

@@ -1,0 +1,93 @@
+"""Trains a GAN.
+
+python -m vidgan_jax.main --config=configs/resnet3d.py [--workdir DIR] [--dry_run]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vidgan_jax import cli, experiment, inflate
+from vidgan_jax.config import DataConfig
+from vidgan_jax.data.records import ClipSource, load_info
+from vidgan_jax.experiment import Experiment
+from vidgan_jax.preparation import embedded
+from vidgan_jax.train import checkpoint, loop, plan, sharding, writers
+
+
+def data_folder(data: DataConfig, *, render: bool) -> Path:
+    """The configured data set, or the embedded scenes, rendered where `render` and needed."""
+    if data.path:
+        return Path(data.path)
+    scenes = embedded.Scenes(data.num_scene_videos, data.num_scene_clips, data.resize)
+    if render:
+        print(f"config.data.path is empty: using embedded scenes, {scenes.folder}", file=sys.stderr)
+        scenes.render()
+    return scenes.folder
+
+
+def show_plan(exp: Experiment, style: str) -> int:
+    """`--dry_run`: prints what would be done."""
+    data = exp.config.data
+    folder = data_folder(data, render=False)
+    info = load_info(folder) if data.path or (folder / "info.json").exists() else None
+    if data.path:
+        ClipSource(folder, data.split)  # refuses a missing split or a damaged index
+    if exp.config.init.path:
+        inflate.weights_for(exp, exp.config.init.path, exp.config.init.profile)
+    planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), info=info)
+    if style == "json":
+        print(json.dumps(planned, indent=2))
+    else:
+        plan.print_plan(planned)
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """The command: flags → experiment → training loop."""
+    exp = experiment.build(experiment.load_config(args.config, args.overrides))
+    sharding.check_batch_size(exp.config.train.batch_size, sharding.make_mesh())
+    if args.dry_run:
+        return show_plan(exp, args.dry_run)
+    workdir = Path(args.workdir or Path("workdir") / exp.config.name)
+    workdir.mkdir(parents=True, exist_ok=True)
+    initial = None
+    fresh = not any((workdir / checkpoint.FOLDER).glob("[0-9]*"))
+    if fresh and (start := exp.config.init).path:
+        initial, source_2d = inflate.weights_for(exp, start.path, start.profile)
+        how = f"inflated by {start.profile!r}" if source_2d else "as they are"
+        print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
+    source = ClipSource(data_folder(exp.config.data, render=True), exp.config.data.split)
+    outcome = loop.train(exp, source, workdir, initial=initial)
+    if not outcome.finished:
+        print(f"stopped and saved at step {outcome.step}; run the same command to go on")
+        return 0
+    print(f"done: {outcome.step} steps in {workdir}")
+    print(f"  samples      {workdir / loop.SAMPLES}")
+    print(f"  checkpoints  {workdir / checkpoint.FOLDER}")
+    print(f"  metrics      {workdir / writers.METRICS}")
+    print(f"  TensorBoard  tensorboard --logdir {workdir / writers.TENSORBOARD}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m vidgan_jax.main`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vidgan_jax.main", description="Trains a GAN.", allow_abbrev=False
+    )
+    cli.add_config(parser)
+    parser.add_argument("--workdir", help="the run's folder (default: workdir/NAME)")
+    parser.add_argument(
+        "--dry_run",
+        nargs="?",
+        const="table",
+        choices=("table", "json"),
+        help="print the whole plan and stop before training",
+    )
+    return cli.run(parser, train, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The embedded data: procedural scenes, rendered once into the user's cache."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from vidgan_jax.data.info import DatasetInfo
+from vidgan_jax.preparation.scenes import prepare_scenes
+
+NUM_FRAMES = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenes:
+    """A set of procedural scenes.
+
+    Attributes:
+      num_videos: scenes.
+      clips_per_video: moments of each.
+      size: height and width, pixels.
+    """
+
+    num_videos: int
+    clips_per_video: int
+    size: int
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie: below `$XDG_CACHE_HOME/vidgan_jax`, or `~/.cache/vidgan_jax`."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        name = f"scenes-{self.num_videos}x{self.clips_per_video}-{self.size}px-{NUM_FRAMES}f"
+        return cache / "vidgan_jax" / name
+
+    def render(self, *, progress: bool = True) -> DatasetInfo:
+        """Renders them where they are not there yet; `progress` shows on stderr."""
+        return prepare_scenes(
+            self.folder,
+            num_videos=self.num_videos,
+            clips_per_video=self.clips_per_video,
+            num_frames=NUM_FRAMES,
+            size=self.size,
+            progress=progress,
+        )

@@ -1,0 +1,206 @@
+"""The recipe "videos": files found in folders, each cut into clips."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vidgan_jax.data import records
+from vidgan_jax.preparation import videos
+from vidgan_jax.preparation.dataset import Recipe
+from vidgan_jax.preparation.encoding import Encoding
+from vidgan_jax.preparation.jobs import num_cores
+from vidgan_jax.preparation.parts import Job, WriteClip
+
+_SUFFIXES = """
+    3g2 3gp apng asf avi divx dv f4v flv gif h264 h265 hevc ivf m1v m2t m2ts m2v m4v mjpeg mjpg mkv
+    mov mp4 mpe mpeg mpg mts mxf nut ogm ogv qt rm rmvb ts vob webm wmv y4m
+"""
+# What is taken from a folder; files named one by one are always tried.
+SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceFile:
+    """A video file and its name in the data set: its path within the folder that was given."""
+
+    path: Path
+    video_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoTask:
+    """What a worker needs to cut one file.
+
+    Attributes:
+      source: the file.
+      cutting: how it is cut.
+      encoding: of the stored frames.
+      threads: for decoding.
+    """
+
+    source: SourceFile
+    cutting: videos.Cutting
+    encoding: Encoding
+    threads: int
+
+
+def videos_recipe(
+    sources: Sequence[str | os.PathLike[str]],
+    cutting: videos.Cutting,
+    encoding: Encoding,
+    *,
+    workers: int | None = None,
+    leave_out: str | os.PathLike[str] | None = None,
+) -> Recipe:
+    """What `dataset.prepare` needs to cut video files into clips.
+
+    Args:
+      sources: see `find_videos`.
+      cutting: length, rate and size of the clips.
+      encoding: of the stored frames.
+      workers: processes there will be, as for `dataset.prepare`; cores are shared among them.
+      leave_out: see `find_videos`.
+
+    Raises:
+      ValueError: no videos in `sources`.
+    """
+    found, skipped = find_videos(sources, leave_out=leave_out)
+    cores = num_cores()
+    processes = min(cores if workers is None else max(workers, 1), len(found))
+    jobs = []
+    for source in found:
+        task = VideoTask(source, cutting, encoding, max(1, cores // processes))
+        status = source.path.stat()
+        stamp = f"{status.st_size} bytes, changed {status.st_mtime_ns}"
+        jobs.append(Job(source.video_id, stamp, task, float(status.st_size)))
+    settings = dataclasses.asdict(cutting) | dataclasses.asdict(encoding)
+    return Recipe("videos", cut_video, jobs, settings, skipped)
+
+
+def cut_video(task: Any, write: WriteClip) -> list[str]:
+    """Cuts one file: the `Work` of this recipe.
+
+    Args:
+      task: a `VideoTask`.
+      write: takes the clips.
+
+    Returns:
+      What to tell the user: damage, or that it is too short.
+
+    Raises:
+      VideoError: the file cannot be used.
+    """
+    if not isinstance(task, VideoTask):
+        raise TypeError(f"task must be a VideoTask, got {type(task).__name__}")
+    path, cutting, video_id = task.source.path, task.cutting, task.source.video_id
+    duration_s = videos.probe(path).duration_s
+    notes: list[str] = []
+    count = 0
+    for clip in videos.read_clips(path, cutting, threads=task.threads, warn=notes.append):
+        record = records.ClipRecord(
+            frames=task.encoding.encode(clip.frames),
+            height=cutting.size,
+            width=cutting.size,
+            fps=cutting.fps,
+            video_id=video_id,
+            clip_id=f"{video_id}#{count:05d}@{clip.start_s:.2f}s",
+        )
+        end_s = clip.start_s + cutting.clip_s
+        write(record, min(end_s / duration_s, 1.0) if duration_s else 0.0)
+        count += 1
+    if not count:
+        length = "" if duration_s is None else f": {duration_s:.2f} s"
+        notes.append(
+            f"{path}: too short for a clip{length}, and a clip takes {cutting.clip_s:.2f} s "
+            "without a break"
+        )
+    return notes
+
+
+def find_videos(
+    sources: Sequence[str | os.PathLike[str]], *, leave_out: str | os.PathLike[str] | None = None
+) -> tuple[list[SourceFile], list[tuple[str, str]]]:
+    """Finds video files.
+
+    Args:
+      sources: files, which are taken whatever their name, and folders, from which files with a
+        video's suffix are taken, sub-folders included. Hidden files are left out. A file that is
+        found twice is taken once.
+      leave_out: a folder that is not searched: the data set's own.
+
+    Returns:
+      The files with their names in the data set, and what was left out of the folders:
+      (path, reason).
+
+    Raises:
+      ValueError: a source does not exist, or there is no video in any of them.
+    """
+    skipped: list[tuple[str, str]] = []
+    found: dict[Path, tuple[Path, Path]] = {}
+    visited = set() if leave_out is None else {os.path.realpath(leave_out)}
+    for source in map(Path, sources):
+        if not source.exists():
+            raise ValueError(f"--source {source}: no such file or folder")
+        root = source if source.is_dir() else source.parent
+        for path in _walk(source, skipped, visited) if source.is_dir() else [source]:
+            found.setdefault(path.resolve(), (root, path))
+    if not found:
+        seen = f"; left out: {_few(name for name, _ in skipped)}" if skipped else ""
+        raise ValueError(
+            f"no video files in {_few(map(str, sources))}{seen}. Videos are known by their suffix "
+            "(.mp4, .mkv, .webm …); name other files one by one"
+        )
+    names = _names([(root, path) for root, path in found.values()])
+    files = [SourceFile(path, name) for (_, path), name in zip(found.values(), names, strict=True)]
+    return sorted(files, key=lambda file: file.video_id), skipped
+
+
+def _walk(folder: Path, skipped: list[tuple[str, str]], visited: set[str]) -> Iterator[Path]:
+    """All video files below a folder, following links; leaves out folders visited before."""
+
+    def on_error(error: OSError) -> None:
+        skipped.append((_text(error.filename), f"folder cannot be read: {error.strerror}"))
+
+    for directory, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        real = os.path.realpath(directory)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(directory, name)
+            if name.startswith("."):
+                skipped.append((_text(str(path)), "hidden file"))
+            elif path.suffix.lower() not in SUFFIXES:
+                skipped.append(
+                    (_text(str(path)), f"suffix {path.suffix or '(none)'} is not a video's")
+                )
+            elif not path.is_file():
+                skipped.append((_text(str(path)), "not a file, or a link to nothing"))
+            else:
+                yield path
+
+
+def _names(files: Sequence[tuple[Path, Path]]) -> list[str]:
+    """A name for each (folder given, file): the path within, made longer until all differ."""
+    names = [_text(path.relative_to(root).as_posix()) for root, path in files]
+    if len(set(names)) < len(names):
+        names = [_text(path.absolute().as_posix().lstrip("/")) for _, path in files]
+        shared = os.path.commonpath([os.path.dirname(name) for name in names])
+        names = [os.path.relpath(name, shared or ".") for name in names]
+    if len(set(names)) < len(names):
+        names = [f"{number:05d} {name}" for number, name in enumerate(names)]
+    return names
+
+
+def _text(name: str) -> str:
+    """A file name as UTF-8 can hold it; names need not be."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _few(names: Iterable[str]) -> str:
+    shown = [_text(name) for name in names]
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if shown[3:] else "")

@@ -1,0 +1,346 @@
+"""Checkpoints by orbax: the state, the loader's position, the config and the code version as one.
+
+A checkpoint is the folder `WORKDIR/checkpoints/STEP` with the items `state` (a `GanState`; inflated
+weights lack the optimisers' part), `loader` and `meta` (JSON). A save that was cut short leaves a
+folder that is not listed; the next run clears it.
+"""
+
+import dataclasses
+import errno
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import traverse_util
+from flax.typing import VariableDict
+
+from vidgan_jax.train.state import GanState
+from vidgan_jax.types import PyTree
+from vidgan_jax.version import __version__
+
+FOLDER = "checkpoints"
+_FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not there, not of these networks, or can't be read or written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a checkpoint knows of the networks, without the optimisers.
+
+    Attributes:
+      gen: the generator's variables, numpy leaves.
+      disc: the discriminator's.
+      ema_params: the generator's averaged parameters.
+      meta: what was saved beside them: `config`, `fps`, `code`, …
+      path: the checkpoint's folder.
+    """
+
+    gen: VariableDict
+    disc: VariableDict
+    ema_params: PyTree
+    meta: Mapping[str, Any]
+    path: Path
+
+    @property
+    def step(self) -> int:
+        """The step that the weights are of."""
+        return int(self.path.name)
+
+
+def code_version() -> str:
+    """The package's version, with the git commit where it runs from a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return __version__  # no git, or an installed package: the version says it all
+    return f"{__version__}+{commit.strip()}"
+
+
+def make_meta(config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """The `meta` item: config, code version and whatever else is told, as JSON takes it."""
+    meta = {"format": _FORMAT, "code": code_version(), "config": config, **more}
+    return json.loads(json.dumps(meta))
+
+
+class Checkpoints:
+    """The checkpoints of one workdir. A context manager: leaving it waits for the last save."""
+
+    def __init__(self, workdir: str | os.PathLike[str], *, keep: int | None = None) -> None:
+        self.directory = Path(workdir).absolute() / FOLDER
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep)
+        self._manager = _manager(self.directory, options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()
+        except CheckpointError:
+            if kind is None:  # else the error on its way out comes first
+                raise
+        finally:
+            self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """The newest whole checkpoint's step, None without any."""
+        return self._manager.latest_step()
+
+    def save(
+        self, step: int, state: GanState, loader: Mapping[str, Any], meta: Mapping[str, Any]
+    ) -> None:
+        """Starts saving in the background; the state may be donated as soon as this returns.
+
+        Raises:
+          CheckpointError: this save, or the one before it, could not be written.
+        """
+        self._guard(
+            lambda: self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state),
+                    loader=ocp.args.JsonSave(dict(loader)),
+                    meta=ocp.args.JsonSave(dict(meta)),
+                ),
+            )
+        )
+
+    def wait(self) -> None:
+        """Until everything saved is on disk.
+
+        Raises:
+          CheckpointError: it could not be written.
+        """
+        self._guard(self._manager.wait_until_finished)
+
+    def restore(self, step: int, like: PyTree) -> tuple[GanState, dict[str, Any], dict[str, Any]]:
+        """Reads a checkpoint.
+
+        Args:
+          step: one that exists.
+          like: the state as `jax.ShapeDtypeStruct`s with shardings.
+
+        Returns:
+          `(state, loader's state, meta)`.
+
+        Raises:
+          CheckpointError: it holds other networks.
+        """
+        found = self._manager.item_metadata(step)["state"].tree
+        check_same_networks(
+            {k: found[k]["params"] for k in ("gen", "disc")},
+            {"gen": like.gen.params, "disc": like.disc.params},
+            where=str(self.directory / str(step)),
+        )
+        restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeRestore(item=like, restore_args=restore_args),
+                loader=ocp.args.JsonRestore(),
+                meta=ocp.args.JsonRestore(),
+            ),
+        )
+        return restored["state"], restored["loader"], restored["meta"]
+
+    def _guard(self, write: Any) -> None:
+        try:
+            write()
+        except Exception as error:
+            if (cause := _os_error(error)) is None:
+                raise
+            # Off the disk: the manager counts the save that failed.
+            whole = _steps(self.directory)
+            kept = f"the checkpoint of step {max(whole)} is whole" if whole else "none is whole"
+            hint = "; free space and run the same command again" if _is_full(cause) else ""
+            raise CheckpointError(
+                f"could not write a checkpoint in {self.directory}: {cause}; {kept}{hint}"
+            ) from error
+
+
+def _manager(
+    directory: Path, options: ocp.CheckpointManagerOptions | None = None, **handling: Any
+) -> ocp.CheckpointManager:
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells its inner life at each save
+    handlers = {
+        # Trained weights hardly compress, and compression takes longer than writing.
+        "state": ocp.PyTreeCheckpointHandler(use_compression=False, **handling),
+        "loader": ocp.JsonCheckpointHandler(),
+        "meta": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
+
+
+def _os_error(error: BaseException | None) -> BaseException | None:
+    """What the operating system or the storage layer said, somewhere in a chain of errors."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in text or "No space left" in text:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+
+
+def check_same_networks(found: PyTree, wanted: PyTree, *, where: str) -> None:
+    """Compares parameter trees by path and shape.
+
+    Raises:
+      CheckpointError: names the first few leaves that differ.
+    """
+    have, want = _shapes(found), _shapes(wanted)
+    if have == want:
+        return
+    lines = [
+        f"{path}: {have.get(path, 'missing')} in the checkpoint, {want.get(path, 'missing')} wanted"
+        for path in sorted(have.keys() | want.keys())
+        if have.get(path) != want.get(path)
+    ]
+    shown = "\n  ".join(lines[:5])
+    more = f"\n  … and {len(lines) - 5} more" if len(lines) > 5 else ""
+    raise CheckpointError(
+        f"{where} holds other networks than the config describes:\n  {shown}{more}\n"
+        "use the config that it was trained with, or another --workdir"
+    )
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    flat = traverse_util.flatten_dict(tree, sep="/")
+    return {path: tuple(leaf.shape) for path, leaf in flat.items()}
+
+
+def find(path: str | os.PathLike[str]) -> Path:
+    """The newest checkpoint that a path means: a workdir, its `checkpoints`, or one checkpoint.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    given = Path(path).absolute()
+    if given.name.isdigit() and (given / "meta").is_dir():
+        return given
+    for directory in (given / FOLDER, given):
+        if steps := _steps(directory):
+            return directory / str(max(steps))
+    what = "has no checkpoint in it" if given.exists() else "does not exist"
+    raise CheckpointError(f"{path} {what}; give a workdir that was trained, or an inflated one")
+
+
+def _steps(directory: Path) -> list[int]:
+    """The whole checkpoints of a folder; orbax gives unfinished ones another name."""
+    if not directory.is_dir():
+        return []
+    return [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
+
+
+def load_weights(path: str | os.PathLike[str]) -> Weights:
+    """Reads both networks as numpy arrays, without the optimisers' state.
+
+    Args:
+      path: a workdir (its newest checkpoint) or one checkpoint.
+
+    Raises:
+      CheckpointError: there is none, or it is not one of ours.
+    """
+    checkpoint = find(path)
+    step = int(checkpoint.name)
+    manager = _manager(checkpoint.parent)
+    try:
+        metadata = manager.item_metadata(step)["state"]
+        if metadata is None:
+            raise CheckpointError(f"{checkpoint} is not a checkpoint of vidgan_jax")
+        tree = metadata.tree
+        wanted = {
+            **{k: {n: tree[k][n] for n in ("params", "collections")} for k in ("gen", "disc")},
+            "ema_params": tree["ema_params"],
+        }
+        item = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), wanted)
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+        restored = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeRestore(
+                    item=item, restore_args=as_numpy, partial_restore=True
+                ),
+                meta=ocp.args.JsonRestore(),
+            ),
+        )
+    finally:
+        manager.close()
+    state = restored["state"]
+    return Weights(
+        gen=_variables(state["gen"]),
+        disc=_variables(state["disc"]),
+        ema_params=state["ema_params"],
+        meta=restored["meta"],
+        path=checkpoint,
+    )
+
+
+def _variables(player: Mapping[str, Any]) -> VariableDict:
+    return {"params": player["params"], **player["collections"]}
+
+
+def save_weights(
+    directory: str | os.PathLike[str],
+    *,
+    gen: VariableDict,
+    disc: VariableDict,
+    ema_params: PyTree,
+    meta: Mapping[str, Any],
+    step: int = 0,
+) -> Path:
+    """Writes weights without optimisers as a checkpoint of `directory`.
+
+    Returns:
+      The checkpoint's folder.
+
+    Raises:
+      CheckpointError: `directory` has checkpoints already, or can't be written.
+    """
+
+    def player(variables: VariableDict) -> dict[str, Any]:
+        collections = {k: v for k, v in variables.items() if k != "params"}
+        return {"params": variables["params"], "collections": collections}
+
+    target = Path(directory).absolute() / FOLDER
+    # Nothing changes the arrays while they are written, so orbax need not copy them first.
+    numpy_as_is = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
+    manager = _manager(
+        target,
+        ocp.CheckpointManagerOptions(enable_async_checkpointing=False),
+        type_handler_registry=ocp.type_handlers.create_type_handler_registry(
+            (np.ndarray, numpy_as_is), (jax.Array, ocp.type_handlers.ArrayHandler())
+        ),
+        save_concurrent_gb=1,
+    )
+    try:
+        if manager.latest_step() is not None:
+            raise CheckpointError(f"{directory} has checkpoints already; choose another --out")
+        state = {"gen": player(gen), "disc": player(disc), "ema_params": ema_params}
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(state),
+                loader=ocp.args.JsonSave({}),
+                meta=ocp.args.JsonSave(dict(meta)),
+            ),
+        )
+    except OSError as error:
+        raise CheckpointError(f"could not write {target}: {error}") from error
+    finally:
+        manager.close()
+    return target / str(step)

@@ -1,0 +1,231 @@
+"""What a run would do, before it does it: networks, data, devices, memory."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.table import Table
+
+from vidgan_jax.data.info import DatasetInfo
+from vidgan_jax.experiment import Experiment
+from vidgan_jax.train import loop, sharding
+from vidgan_jax.types import PyTree
+
+# Bytes of a step's temporaries for one byte of layer outputs: an activation follows every
+# convolution, and both are kept for the backward pass. Against XLA's own figures (bench.py).
+_OUTPUTS_KEPT = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One module of a network.
+
+    Attributes:
+      path: names from the network down, "block_0/conv_1"; empty for the network itself.
+      kind: the module's class.
+      output: shape of what it returns, batch of 1.
+      parameters: of it and all it contains.
+      is_leaf: it contains no other module.
+    """
+
+    path: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    is_leaf: bool
+
+
+def describe(module: nn.Module, *inputs: Any) -> list[Layer]:
+    """The modules of a network in the order in which they are called, from shapes alone."""
+    calls: list[tuple[tuple[str, ...], str, tuple[int, ...]]] = []
+
+    def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
+        place = len(calls)
+        calls.append(((), "", ()))
+        output = call(*args, **kwargs)
+        shape = tuple(jax.tree.leaves(output)[0].shape)
+        calls[place] = (context.module.path, type(context.module).__name__, shape)
+        return output
+
+    with nn.intercept_methods(record):
+        variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    paths = [path for path, _, _ in calls]
+    return [
+        Layer(
+            path="/".join(path),
+            kind=kind,
+            output=shape,
+            parameters=count(_below(variables["params"], path)),
+            is_leaf=not any(p != path and p[: len(path)] == path for p in paths),
+        )
+        for path, kind, shape in calls
+    ]
+
+
+def _below(params: PyTree, path: tuple[str, ...]) -> PyTree:
+    return functools.reduce(lambda tree, name: tree.get(name, {}), path, params)
+
+
+def count(tree: PyTree) -> int:
+    """Numbers in all leaves."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def num_bytes(tree: PyTree) -> int:
+    """Bytes of all leaves (a typed key counts as nothing)."""
+    return sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    )
+
+
+def make_plan(
+    experiment: Experiment, mesh: Mesh, *, data_path: str, info: DatasetInfo | None
+) -> dict[str, Any]:
+    """The plan as JSON takes it.
+
+    Args:
+      experiment: what would be trained.
+      mesh: on which devices.
+      data_path: of the data set, or where the embedded scenes would be.
+      info: of the data set; None where it is not there yet.
+
+    Raises:
+      ValueError: the batch can't be divided over the devices.
+    """
+    config = experiment.config
+    train = config.train
+    sharding.check_batch_size(train.batch_size, mesh)
+    z = jnp.zeros((1, config.model.z_dim))
+    networks = {
+        "generator": describe(experiment.generator, z),
+        "discriminator": describe(
+            experiment.discriminator, jnp.zeros((1, *experiment.example_shape))
+        ),
+    }
+    split = info.splits.get(config.data.split) if info else None
+    num_steps = experiment.num_steps(split.num_clips) if split else train.num_steps or None
+    return {
+        "name": config.name,
+        "networks": {
+            name: {
+                "parameters": layers[0].parameters,
+                "layers": [dataclasses.asdict(layer) for layer in layers],
+            }
+            for name, layers in networks.items()
+        },
+        "data": {
+            "path": data_path,
+            "embedded": not config.data.path,
+            "split": config.data.split,
+            "clips": split.num_clips if split else None,
+            "videos": split.num_videos if split else None,
+            "example_shape": list(experiment.example_shape),
+        },
+        "devices": {
+            "platform": mesh.devices.flat[0].platform,
+            "kind": mesh.devices.flat[0].device_kind,
+            "count": mesh.devices.size,
+            "processes": jax.process_count(),
+        },
+        "batch": {
+            "global": train.batch_size,
+            "per_process": train.batch_size // jax.process_count(),
+            "per_device": train.batch_size // mesh.devices.size,
+            "disc_steps": train.num_disc_steps,
+        },
+        "num_steps": num_steps,
+        "memory": _memory(experiment, networks, train.batch_size // mesh.devices.size),
+        "init": config.init.path or None,
+    }
+
+
+def _memory(
+    experiment: Experiment, networks: Mapping[str, list[Layer]], per_device: int
+) -> dict[str, int]:
+    """Bytes on each device: the state exactly, a step's temporaries by a rule of thumb."""
+    game = loop.make_game(experiment, 1)
+    state = jax.eval_shape(functools.partial(loop.initial_state, experiment, game))
+    outputs = {
+        name: 4 * sum(math.prod(layer.output) for layer in layers if layer.is_leaf)
+        for name, layers in networks.items()
+    }
+    gen, disc = outputs["generator"], outputs["discriminator"]
+    # Reals and fakes go through D; R1 differentiates a gradient and keeps that pass as well.
+    passes = 4 if experiment.config.loss.r1_gamma else 2
+    activations = int(_OUTPUTS_KEPT * per_device * max(passes * disc, gen + disc))
+    gradients = max(num_bytes(state.gen.params), num_bytes(state.disc.params))
+    total = num_bytes(state) + gradients + activations
+    return {
+        "state_bytes": num_bytes(state),
+        "gradient_bytes": gradients,
+        "activation_bytes_estimate": activations,
+        "total_bytes_estimate": total,
+    }
+
+
+def print_plan(plan: Mapping[str, Any]) -> None:
+    """Shows a plan to people."""
+    console = Console()
+    for name, network in plan["networks"].items():
+        table = Table(title=f"{name}: {network['parameters']:,} parameters")
+        table.add_column("layer")
+        table.add_column("kind")
+        table.add_column("output (one example)")
+        table.add_column("parameters", justify="right")
+        for layer in network["layers"]:
+            depth = layer["path"].count("/") + bool(layer["path"])
+            label = layer["path"].rsplit("/", 1)[-1] or name
+            shape = " × ".join(map(str, layer["output"][1:])) or "1"
+            table.add_row("  " * depth + label, layer["kind"], shape, f"{layer['parameters']:,}")
+        console.print(table)
+    table = Table(title=f"plan of {plan['name']}", show_header=False)
+    for row in _plan_rows(plan):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, devices, batch, memory = (plan[k] for k in ("data", "devices", "batch", "memory"))
+    found = (
+        f"{data['clips']:,} clips of {data['videos']:,} videos"
+        if data["clips"] is not None
+        else "will be rendered"
+    )
+    kind = "embedded scenes" if data["embedded"] else "data set"
+    return [
+        ("data", f"{kind} {data['path']}, {data['split']}: {found}"),
+        ("example", " × ".join(map(str, data["example_shape"]))),
+        (
+            "devices",
+            f"{devices['count']} {devices['platform']} ({devices['kind']}), "
+            f"{devices['processes']} process(es)",
+        ),
+        (
+            "batch",
+            f"{batch['global']} = {batch['per_process']} a process = {batch['per_device']} a "
+            f"device, {batch['disc_steps']} D step(s) each",
+        ),
+        ("steps", f"{plan['num_steps']:,}" if plan["num_steps"] else "known with the data"),
+        ("starts from", plan["init"] or "random weights"),
+        (
+            "memory a device",
+            f"state {_gib(memory['state_bytes'])} + gradients {_gib(memory['gradient_bytes'])} + "
+            f"activations about {_gib(memory['activation_bytes_estimate'])} = about "
+            f"{_gib(memory['total_bytes_estimate'])}",
+        ),
+    ]
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
