@@ -81,7 +81,7 @@ def training(*, batch_size: int, num_epochs: float) -> ConfigDict:
 
 def init(*, path: str = "") -> ConfigDict:
     """Start from trained weights, inflated where they are of the 2D network."""
-    return ConfigDict({"path": path, "profile": "average"})
+    return ConfigDict({"path": path, "profile": "average", "temporal_noise": 0.0})
 
 
 def shrink(config: ConfigDict) -> None:

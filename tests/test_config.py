@@ -185,8 +185,27 @@ def test_the_least_itself_is_allowed(path: str) -> None:
     raw = changed(path, least)
     if path == "train.num_steps":
         raw["train"]["num_epochs"] = 1.0
+    if path == "model.max_features":
+        raw["model"]["features"] = 1
     section, field = path.split(".")
     assert getattr(getattr(parse(raw, CHOICES), section), field) == least
+
+
+def test_configs_of_older_checkpoints_are_read() -> None:
+    raw = changed("init.temporal_noise", 0.5)
+    del raw["init"]["temporal_noise"]
+    assert parse(raw, CHOICES).init.temporal_noise == 0
+
+
+def test_the_most_channels_are_at_least_those_at_full_resolution() -> None:
+    with pytest.raises(ValueError, match=r"max_features \(=15\) must be at least .*features \(=16"):
+        parse(changed("model.max_features", 15), CHOICES)
+
+
+@pytest.mark.parametrize("beta", ["beta1", "beta2"])
+def test_adam_s_averages_must_forget(beta: str) -> None:
+    with pytest.raises(ValueError, match=r"gen_optimizer\.beta1 .* and beta2 .* must be below 1"):
+        parse(changed(f"gen_optimizer.{beta}", 1.0), CHOICES)
 
 
 def test_frames_must_be_as_large_as_their_crop() -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import traverse_util
 
 from vidgan_jax.inflate import PROFILES, average_profile, central_profile, inflate_params
 from vidgan_jax.layers import Conv, Dense, avg_pool
@@ -33,6 +34,10 @@ def shapes_of(module: nn.Module, *inputs: Any) -> Any:
 def relative_error(got: jax.Array, want: jax.Array) -> float:
     got64, want64 = np.asarray(got, np.float64), np.asarray(want, np.float64)
     return float(np.linalg.norm(got64 - want64) / np.linalg.norm(want64))
+
+
+def leaf_of(tree: Any, path: tuple[str, ...]) -> np.ndarray:
+    return traverse_util.flatten_dict(tree)[path]
 
 
 def stills(images: jax.Array, frames: int) -> jax.Array:
@@ -95,6 +100,33 @@ def test_a_moving_clip_is_seen_as_moving() -> None:
     moving = forward(d, {"params": inflated}, x)
     frozen = forward(d, {"params": inflated}, stills(x[:, 0], 8))
     assert relative_error(moving, frozen) > 1e-3
+
+
+def test_temporal_noise_is_unseen_by_still_clips_and_felt_by_moving_ones() -> None:
+    x = jax.random.uniform(jax.random.key(1), (BATCH, 8, SIZE, SIZE, 3), minval=-1)
+    d = ResnetDiscriminator(**WIDTHS)
+    params = random_params(d, x[:, 0])
+    plain = inflate_params(params, shapes_of(d, x))
+    noisy = inflate_params(params, shapes_of(d, x), temporal_noise=0.5)
+    chex.assert_trees_all_equal(noisy, inflate_params(params, shapes_of(d, x), temporal_noise=0.5))
+    for path, kernel in traverse_util.flatten_dict(noisy).items():
+        if kernel.ndim == 5 and len(kernel) > 1:
+            np.testing.assert_allclose(kernel.sum(0), leaf_of(params, path), atol=1e-5)
+            spread = (kernel - kernel.mean(0)).std() / leaf_of(plain, path).std()
+            assert 0.25 < spread < 0.6  # of the std 0.5, the mean over three taps taken off
+    still = stills(x[:, 0], 8)
+    want = forward(d, {"params": params}, x[:, 0])
+    assert relative_error(forward(d, {"params": noisy}, still), want) < 1e-5
+    # A clip and its reverse are alike to equal taps, not to noisy ones.
+    there, back = (forward(d, {"params": noisy}, clip) for clip in (x, x[:, ::-1]))
+    assert relative_error(there, back) > 1e-3
+    there, back = (forward(d, {"params": plain}, clip) for clip in (x, x[:, ::-1]))
+    np.testing.assert_allclose(there, back, rtol=1e-3)
+
+
+def test_negative_temporal_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"temporal_noise \(=-1\) must be at least 0"):
+        inflate_params({}, {}, temporal_noise=-1)
 
 
 @pytest.mark.parametrize("make", PROFILES.values())
@@ -178,3 +210,23 @@ def test_what_no_rule_fits_is_refused(params: Any, target: Any, message: str) ->
 def test_unknown_profile_is_refused() -> None:
     with pytest.raises(ValueError, match=r"profile \(='mean'\) must be one of average, central"):
         inflate_params({}, {}, profile="mean")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_contract_at_full_size(profile: str) -> None:
+    """The thesis's networks, 128×128 and 8 frames: 62 and 188 million parameters."""
+    z = jax.random.normal(jax.random.key(1), (1, 256))
+    g2, g3 = ResnetGenerator(size=128), ResnetGenerator(size=128, num_frames=8)
+    gen = jax.jit(g2.init)(jax.random.key(0, impl="rbg"), z)["params"]
+    images = jax.jit(g2.apply)({"params": gen}, z)
+    gen_3d = inflate_params(gen, shapes_of(g3, z), profile=profile)
+    clips = jax.jit(g3.apply)({"params": gen_3d}, z)
+    assert relative_error(clips, stills(images, 8)) < 1e-5
+    d = ResnetDiscriminator(size=128)
+    disc = jax.jit(d.init)(jax.random.key(2, impl="rbg"), images)["params"]
+    disc_3d = inflate_params(disc, shapes_of(d, clips), profile=profile)
+    want = jax.jit(d.apply)({"params": disc}, images)
+    got = jax.jit(d.apply)({"params": disc_3d}, stills(images, 8))
+    assert relative_error(got, want) < 1e-5
+    assert sum(x.size for x in jax.tree.leaves((gen_3d, disc_3d))) == 102_593_603 + 85_817_409

@@ -128,7 +128,7 @@ def bench_inflate(args: argparse.Namespace) -> list[Row]:
         del gen, disc
         before = _peak_bytes()
         start = time.perf_counter()
-        weights, _ = inflate.weights_for(target, f"{folder}/2d", target.config.init.profile)
+        weights, _ = inflate.weights_for(target, f"{folder}/2d", profile="average")
         inflated = time.perf_counter()
         checkpoint.save_weights(
             f"{folder}/3d",

@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +16,24 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def output_folder(flag: str, path: str | Path) -> Path:
+    """Makes a folder for results, before the work that they take.
+
+    Raises:
+      ValueError: it can't be made, or nothing can be written there.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{flag} {folder}: nothing can be written there ({error.strerror}); give another folder"
+        ) from error
+    return folder
+
+
 def run(
     parser: argparse.ArgumentParser,
     command: Callable[[argparse.Namespace], int],
@@ -21,19 +41,27 @@ def run(
 ) -> int:
     """Parses, runs the command and returns its exit status.
 
-    A caller's mistake (`ValueError`, `OSError`) becomes one `error:` line on stderr and status 2;
-    anything else is a defect and keeps its traceback. Ctrl-C gives status 130.
+    A caller's mistake (`ValueError`, `OSError`) and training that diverged (`FloatingPointError`)
+    become one `error:` line on stderr and status 2; anything else is a defect and keeps its
+    traceback. Ctrl-C gives status 130.
     """
     args, rest = parser.parse_known_args(argv)
     overrides = [a for a in rest if a.startswith("--config.") and hasattr(args, "config")]
     if strange := [a for a in rest if a not in overrides]:
-        parser.error(f"unknown argument {strange[0]}")
+        hint = "; set a field by --config.SECTION.FIELD=VALUE" if overrides else ""
+        parser.error(f"unknown argument {strange[0]}{hint}")
     args.overrides = overrides
     try:
         return command(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())

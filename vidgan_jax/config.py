@@ -1,5 +1,7 @@
 """The schema of `configs/`: the dataclasses' attributes are all the fields there are.
 
+A field that comes later has a default, what was done before it: checkpoints hold their config.
+
 What a field's type and value can be refused for, without a device or data, is refused here.
 """
 
@@ -142,10 +144,12 @@ class InitConfig:
       path: workdir or checkpoint with trained weights: of the same networks, or of their 2D
         versions, which are then inflated; empty for a random start.
       profile: of inflation over time, a name of `vidgan_jax.inflate.PROFILES`.
+      temporal_noise: of inflation, see `vidgan_jax.inflate.inflate_params`.
     """
 
     path: str
     profile: str
+    temporal_noise: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +194,10 @@ def _section(cls: type, raw: Mapping[str, Any], where: str) -> Any:
             near = difflib.get_close_matches(key, kinds, n=1)
             hint = f"; did you mean {where}.{near[0]}?" if near else f"; known: {', '.join(kinds)}"
             raise ValueError(f"unknown field {where}.{key}{hint}")
-    if missing := [key for key in kinds if key not in raw]:
+    required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+    if missing := [key for key in required if key not in raw]:
         raise ValueError(f"{where} lacks {', '.join(missing)}; configs/common.py has them")
-    return cls(**{k: _value(kind, raw[k], f"{where}.{k}") for k, kind in kinds.items()})
+    return cls(**{k: _value(kind, raw[k], f"{where}.{k}") for k, kind in kinds.items() if k in raw})
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
@@ -220,6 +225,7 @@ def _check(config: Config) -> None:
     _at_least(0, data, "data", "start_frames", "num_workers")
     _at_least(0, config.loss, "loss", "r1_gamma")
     _at_least(1, config.loss, "loss", "r1_every_steps")
+    _at_least(0, config.init, "init", "temporal_noise")
     _at_least(0, train, "train", "seed", "num_epochs", "num_steps")
     counts = ("batch_size", "num_disc_steps", "log_every_steps", "sample_every_steps")
     _at_least(1, train, "train", *counts, "save_every_steps", "keep_checkpoints", "num_samples")
@@ -227,7 +233,17 @@ def _check(config: Config) -> None:
         section: OptimizerConfig = getattr(config, name)
         _at_least(0, section, name, "learning_rate", "eps")
         _shares(section, name, "decay", "beta1", "beta2", "decay_from")
+        if 1 in (section.beta1, section.beta2):
+            raise ValueError(
+                f"config.{name}.beta1 (={section.beta1}) and beta2 (={section.beta2}) must be "
+                "below 1: Adam divides by their distance to it"
+            )
     _shares(train, "train", "ema_decay")
+    if model.max_features < model.features:
+        raise ValueError(
+            f"config.model.max_features (={model.max_features}) must be at least "
+            f"config.model.features (={model.features})"
+        )
     if data.resize < model.size:
         raise ValueError(
             f"config.data.resize (={data.resize}) must be at least config.model.size "

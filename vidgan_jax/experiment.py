@@ -213,6 +213,8 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     file = path.split(":")[0]
     if not Path(file).is_file():
         raise ValueError(f"--config {file}: no such file; this package's are in configs/")
+    if "get_config" not in Path(file).read_text():
+        raise ValueError(f"--config {file} has no get_config(); configs/resnet2d.py shows one")
     with _importable(Path(file)):
         config = _read(path, [])
         for override in overrides:
@@ -242,7 +244,8 @@ def _check_override(override: str, config: ConfigDict) -> None:
         known = list(section) if isinstance(section, ConfigDict) else []
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known there: {', '.join(known)}"
+            fields = f"known there: {', '.join(known)}" if known else "that is a value, no section"
+            hint = f"did you mean {near[0]}?" if near else fields
             raise ValueError(f"unknown field {path[2:]}: no {name!r}; {hint}")
         section = section[name]
 

@@ -13,16 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidgan_jax import cli, experiment, files
+from vidgan_jax import cli, files
 from vidgan_jax.data import media
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
-from vidgan_jax.train.checkpoint import Weights, load_weights
+from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
 from vidgan_jax.train.step import forward, to_uint8
 
 REPORT = "generation.json"
 _INTERPOLATION_FPS = 24.0
 _SHEET_CLIPS = 16
+_MAX_FPS = 240.0
+_NUM_SEEDS = 2**32  # JAX's keys take no more bits
 
 
 def draw_latents(seed: int, num: int, z_dim: int, truncation: float | None) -> jax.Array:
@@ -144,14 +146,13 @@ def generate(args: argparse.Namespace) -> int:
     """The command: checkpoint → latents → files."""
     _check(args)
     weights = load_weights(args.checkpoint)
-    exp = experiment.build(weights.meta["config"])
+    exp = experiment_of(weights)
+    out = cli.output_folder("--out", args.out)
     model = exp.config.model
     fps = args.fps or weights.meta["fps"]
     latents = draw_latents(args.seed, args.num, model.z_dim, args.truncation)
     path = interpolate(latents, args.interpolate) if args.interpolate else latents
     examples = run_generator(exp, weights, path, batch_size=args.batch_size, averaged=args.ema)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     if args.interpolate:
         film = media.enlarge(walk(examples))
         fps = (args.fps or _INTERPOLATION_FPS) if not model.num_frames else fps
@@ -181,11 +182,12 @@ def generate(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.num < 1 or args.batch_size < 1 or args.seed < 0:
+    if args.num < 1 or args.batch_size < 1:
         raise ValueError(
-            f"--num (={args.num}) and --batch-size (={args.batch_size}) must be at least 1, "
-            f"--seed (={args.seed}) at least 0"
+            f"--num (={args.num}) and --batch-size (={args.batch_size}) must be at least 1"
         )
+    if not 0 <= args.seed < _NUM_SEEDS:
+        raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
     if args.truncation is not None and not args.truncation > 0:
         raise ValueError(
             f"--truncation (={args.truncation}) must be above 0; 2 is mild, 0.5 strong"
@@ -195,8 +197,8 @@ def _check(args: argparse.Namespace) -> None:
             f"--interpolate (={args.interpolate}) is the number of frames from one latent to the "
             f"next, of at least two (--num is {args.num})"
         )
-    if args.fps is not None and not args.fps > 0:
-        raise ValueError(f"--fps (={args.fps}) must be above 0")
+    if args.fps is not None and not 0 < args.fps <= _MAX_FPS:
+        raise ValueError(f"--fps (={args.fps}) must be above 0 and at most {_MAX_FPS:g}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,9 @@ Source: Carreira, Zisserman 2017, arXiv:1705.07750, section 2.4; Egan 2019 (MIT 
 
 import argparse
 import dataclasses
+import functools
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,9 @@ from vidgan_jax.types import PyTree
 
 TOLERANCE = 1e-5
 REPORT = "inflation.json"
+
+_Path = tuple[str, ...]
+_Shapes = Mapping[_Path, tuple[int, ...]]
 
 
 def average_profile(width: int) -> np.ndarray:
@@ -56,7 +61,9 @@ PROFILES: dict[str, Callable[[int], np.ndarray]] = {
 }
 
 
-def inflate_params(params: PyTree, target: PyTree, *, profile: str = "average") -> PyTree:
+def inflate_params(
+    params: PyTree, target: PyTree, *, profile: str = "average", temporal_noise: float = 0.0
+) -> PyTree:
     """Turns parameters of a 2D network into those of the 3D network with the same names.
 
     Args:
@@ -65,6 +72,10 @@ def inflate_params(params: PyTree, target: PyTree, *, profile: str = "average") 
         `init`): the same paths, convolution kernels with one more leading axis, dense layers wider
         by the number of frames at their end.
       profile: a name of `PROFILES`.
+      temporal_noise: standard deviation, relative to the kernel's, of noise that is added to the
+        taps of a convolution and sums to 0 over them. Still clips don't see it, so the contract
+        holds; moving ones do, so that the discriminator feels movement from its first step on and
+        need not leave the saddle where all taps are alike. It depends on the leaf's path alone.
 
     Returns:
       Nested dicts like `target` of numpy arrays, dtypes as in `params`; none is left random.
@@ -79,16 +90,24 @@ def inflate_params(params: PyTree, target: PyTree, *, profile: str = "average") 
     want = {path: tuple(leaf.shape) for path, leaf in traverse_util.flatten_dict(target).items()}
     shapes = {path: tuple(leaf.shape) for path, leaf in have.items()}
     _check_paths(shapes, want)
+    if not temporal_noise >= 0:
+        raise ValueError(f"temporal_noise (={temporal_noise}) must be at least 0")
     taps = PROFILES[profile]
-    inflated = {
-        path: _inflate_leaf(np.asarray(leaf), path, shapes, want, taps)
-        for path, leaf in have.items()
-    }
+    inflated = {}
+    for path, leaf in have.items():
+        value = _inflate_leaf(np.asarray(leaf), path, shapes, want, taps)
+        if temporal_noise and value.ndim == 5 and len(value) > 1:
+            value = value + _still_noise(value, path, temporal_noise)
+        inflated[path] = value
     return traverse_util.unflatten_dict(inflated)
 
 
-_Path = tuple[str, ...]
-_Shapes = Mapping[_Path, tuple[int, ...]]
+def _still_noise(kernel: np.ndarray, path: _Path, relative: float) -> np.ndarray:
+    """Noise like a kernel `[t, k, k, i, o]` that sums to 0 over `t`."""
+    rng = np.random.default_rng(zlib.crc32("/".join(path).encode()))
+    noise = rng.standard_normal(kernel.shape, dtype=np.float32)
+    noise -= noise.mean(axis=0)
+    return (noise * np.float32(relative * kernel.std())).astype(kernel.dtype)
 
 
 def _check_paths(have: _Shapes, want: _Shapes) -> None:
@@ -142,13 +161,16 @@ def _columns_repeated(source: tuple[int, ...], wanted: tuple[int, ...]) -> int:
     return 0
 
 
-def weights_for(target: Experiment, path: str, profile: str) -> tuple[Weights, Experiment | None]:
+def weights_for(
+    target: Experiment, path: str, *, profile: str, temporal_noise: float = 0.0
+) -> tuple[Weights, Experiment | None]:
     """Reads trained weights, and inflates them where they are of the 2D networks.
 
     Args:
       target: whose networks the weights are wanted for.
       path: workdir or checkpoint.
       profile: of inflation.
+      temporal_noise: of inflation.
 
     Returns:
       The weights for `target`'s networks, and the 2D experiment that they were inflated from (None
@@ -158,7 +180,7 @@ def weights_for(target: Experiment, path: str, profile: str) -> tuple[Weights, E
       CheckpointError: no checkpoint, or one of networks that can't become `target`'s.
     """
     weights = checkpoint.load_weights(path)
-    source = experiment.build(weights.meta["config"])
+    source = checkpoint.experiment_of(weights)
     _check_models(source, target, path)
     # Shapes only: nothing is computed.
     gen, disc = jax.eval_shape(target.init_variables, jax.random.key(0))
@@ -167,28 +189,35 @@ def weights_for(target: Experiment, path: str, profile: str) -> tuple[Weights, E
         found = {"gen": weights.gen["params"], "disc": weights.disc["params"]}
         checkpoint.check_same_networks(found, wanted, where=str(path))
         return weights, None
+    how = functools.partial(inflate_params, profile=profile, temporal_noise=temporal_noise)
     try:
-        params = {
-            name: inflate_params(variables["params"], wanted[name], profile=profile)
-            for name, variables in (("gen", weights.gen), ("disc", weights.disc))
-        }
-        ema = inflate_params(weights.ema_params, wanted["gen"], profile=profile)
+        gen_params = how(weights.gen["params"], wanted["gen"])
+        disc_params = how(weights.disc["params"], wanted["disc"])
+        ema = how(weights.ema_params, wanted["gen"])
     except ValueError as error:
         raise checkpoint.CheckpointError(f"{path}: {error}") from error
     inflated = dataclasses.replace(
         weights,
-        gen={**weights.gen, "params": params["gen"]},
-        disc={**weights.disc, "params": params["disc"]},
+        gen={**weights.gen, "params": gen_params},
+        disc={**weights.disc, "params": disc_params},
         ema_params=ema,
     )
     return inflated, source
 
 
+def initial_weights(target: Experiment) -> tuple[Weights, Experiment | None]:
+    """`weights_for` as the config's `init` section says."""
+    init = target.config.init
+    return weights_for(target, init.path, profile=init.profile, temporal_noise=init.temporal_noise)
+
+
 def _check_models(source: Experiment, target: Experiment, path: str) -> None:
-    """All but time must agree: the size of a dense layer alone does not tell what changed."""
-    time = {"num_frames", "time_stages", "init_scale"}
+    """All but the time of a 2D source must agree: shapes alone do not tell all that changed."""
+    free = {"init_scale"}
+    if not source.config.model.num_frames:
+        free |= {"num_frames", "time_stages"}
     old, new = (dataclasses.asdict(e.config.model) for e in (source, target))
-    if wrong := [k for k in new if k not in time and old[k] != new[k]]:
+    if wrong := [k for k in new if k not in free and old[k] != new[k]]:
         lines = "; ".join(f"model.{k} is {old[k]!r} there and {new[k]!r} here" for k in wrong)
         raise checkpoint.CheckpointError(
             f"{path} is of another architecture: {lines}; set these fields as they are there"
@@ -277,14 +306,20 @@ def write_inflated(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--config {args.config} is of images (model.num_frames = 0); a 3D one is wanted"
         )
-    after, source = weights_for(target, args.source, args.profile)
+    if checkpoint.has_checkpoint(args.out):
+        raise ValueError(f"--out {args.out} has checkpoints already; choose another folder")
+    profile, noise = args.profile, args.temporal_noise
+    after, source = weights_for(target, args.source, profile=profile, temporal_noise=noise)
     if source is None:
         raise checkpoint.CheckpointError(
             f"{args.source} holds a 3D network already; train on from it with config.init.path"
         )
+    cli.output_folder("--out", args.out)
     origin = {"path": str(args.source), "step": after.step, "code": after.meta["code"]}
     meta = checkpoint.make_meta(
-        config.to_dict(), fps=after.meta["fps"], inflated={"from": origin, "profile": args.profile}
+        config.to_dict(),
+        fps=after.meta["fps"],
+        inflated={"from": origin, "profile": profile, "temporal_noise": noise},
     )
     written = checkpoint.save_weights(
         args.out, gen=after.gen, disc=after.disc, ema_params=after.ema_params, meta=meta
@@ -292,7 +327,7 @@ def write_inflated(args: argparse.Namespace) -> int:
     print(f"inflated {args.source} (step {after.step}) by {args.profile!r} → {written}")
     if not args.verify:
         return 0
-    errors = measure(source, target, checkpoint.load_weights(args.source), after)
+    errors = measure(source, target, checkpoint.load_weights(after.path), after)
     report = {
         "tolerance": TOLERANCE,
         "networks": {e.network: {"relative": e.relative, "largest": e.largest} for e in errors},
@@ -316,6 +351,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--from", dest="source", required=True, help="2D workdir or checkpoint")
     parser.add_argument("--out", required=True, help="folder for the 3D checkpoint")
     parser.add_argument("--profile", choices=PROFILES, default="average", help="weights over time")
+    parser.add_argument(
+        "--temporal-noise",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="noise between taps that still clips don't see, relative to the kernels (default 0)",
+    )
     parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,

@@ -36,7 +36,7 @@ def show_plan(exp: Experiment, style: str) -> int:
     if data.path:
         ClipSource(folder, data.split)  # refuses a missing split or a damaged index
     if exp.config.init.path:
-        inflate.weights_for(exp, exp.config.init.path, exp.config.init.profile)
+        inflate.initial_weights(exp)
     planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), info=info)
     if style == "json":
         print(json.dumps(planned, indent=2))
@@ -56,7 +56,7 @@ def train(args: argparse.Namespace) -> int:
     initial = None
     fresh = not any((workdir / checkpoint.FOLDER).glob("[0-9]*"))
     if fresh and (start := exp.config.init).path:
-        initial, source_2d = inflate.weights_for(exp, start.path, start.profile)
+        initial, source_2d = inflate.initial_weights(exp)
         how = f"inflated by {start.profile!r}" if source_2d else "as they are"
         print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
     source = ClipSource(data_folder(exp.config.data, render=True), exp.config.data.split)

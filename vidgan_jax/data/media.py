@@ -135,24 +135,22 @@ def write_mp4(
 
 
 def write_gif(path: _Path, frames: np.ndarray, *, fps: float) -> None:
-    """Writes a clip as an endless GIF with one palette for all frames, so that it does not flicker.
+    """Writes a clip as an endless GIF with one palette for all frames, atomically.
 
-    GIF counts time in centiseconds; durations are rounded so that the whole clip keeps its length.
+    Colours that the palette lacks are dithered: still pixels near moving ones may shimmer a little.
     """
     frames = _check(frames, 4, "frames")
     _check_fps(fps)
     sample = frames[:: max(1, len(frames) // 8)]
     palette = Image.fromarray(sample.reshape(-1, frames.shape[2], 3)).quantize(256)
     images = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
-    ends_cs = np.round(np.arange(len(frames) + 1) * 100 / fps)
-    durations_ms = [int(d) * 10 for d in np.diff(ends_cs)]
     with files.atomic_path(path) as temporary:
         images[0].save(
             temporary,
             format="GIF",
             save_all=True,
             append_images=images[1:],
-            duration=durations_ms,
+            duration=_durations_ms(len(frames), fps, unit_ms=10),
             loop=0,
         )
 
@@ -168,7 +166,7 @@ def write_webp(path: _Path, frames: np.ndarray, *, fps: float, quality: int = 85
             format="WEBP",
             save_all=True,
             append_images=rest,
-            duration=round(1000 / fps),
+            duration=_durations_ms(len(frames), fps, unit_ms=1),
             loop=0,
             quality=quality,
         )
@@ -188,6 +186,12 @@ def write_clip(path: _Path, frames: np.ndarray, *, fps: float) -> None:
     if suffix not in CLIP_WRITERS:
         raise ValueError(f"no writer for {suffix!r}; use one of {', '.join(CLIP_WRITERS)}")
     CLIP_WRITERS[suffix](path, frames, fps=fps)
+
+
+def _durations_ms(num_frames: int, fps: float, *, unit_ms: int) -> list[int]:
+    """How long each frame stands, in a format's unit; rounding never adds up over the clip."""
+    ends = np.round(np.arange(num_frames + 1) * 1000 / fps / unit_ms)
+    return [int(units) * unit_ms for units in np.diff(ends)]
 
 
 def _rate(fps: float) -> fractions.Fraction:

@@ -147,13 +147,15 @@ class ResnetDiscriminator(nn.Module):
         """Maps frames in [-1, 1], `[b, size, size, c]` or `[b, t, size, size, c]`, to logits `[b]`.
 
         Raises:
-          ValueError: the input has another size, or a condition was given.
+          ValueError: the input has another size, its frames can't be halved as often as
+            `time_stages` says, or a condition was given.
         """
         _refuse_condition(cond)
         if x.shape[-3:-1] != (self.size, self.size):
             raise ValueError(f"input {x.shape} must have frames of {self.size}×{self.size}")
         widths = stage_features(self.size, self.features, self.max_features)
         stages = len(widths) - 1
+        base_frames(x.shape[1] if x.ndim == 5 else 0, stages, self.time_stages)  # refuses others
         scale = self.init_scale
         x = Conv(self.features, init_scale=scale, name="conv_img")(x)
         x = ResnetBlock(self.features, scale, name=f"block_{stages}")(x)

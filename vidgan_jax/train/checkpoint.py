@@ -5,22 +5,25 @@ weights lack the optimisers' part), `loader` and `meta` (JSON). A save that was 
 folder that is not listed; the next run clears it.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax import traverse_util
 from flax.typing import VariableDict
 
+from vidgan_jax import experiment
+from vidgan_jax.experiment import Experiment
 from vidgan_jax.train.state import GanState
 from vidgan_jax.types import PyTree
 from vidgan_jax.version import __version__
@@ -135,26 +138,28 @@ class Checkpoints:
           `(state, loader's state, meta)`.
 
         Raises:
-          CheckpointError: it holds other networks.
+          CheckpointError: it holds other networks or other optimisers' state, or is damaged.
         """
-        found = self._manager.item_metadata(step)["state"].tree
-        check_same_networks(
-            {k: found[k]["params"] for k in ("gen", "disc")},
-            {"gen": like.gen.params, "disc": like.disc.params},
-            where=str(self.directory / str(step)),
-        )
-        restore_args = ocp.checkpoint_utils.construct_restore_args(like)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(item=like, restore_args=restore_args),
-                loader=ocp.args.JsonRestore(),
-                meta=ocp.args.JsonRestore(),
-            ),
-        )
+        with _reading(self.directory / str(step)) as where:
+            found = self._manager.item_metadata(step)["state"].tree
+            check_same_networks(
+                {k: found[k]["params"] for k in ("gen", "disc")},
+                {"gen": like.gen.params, "disc": like.disc.params},
+                where=str(where),
+            )
+            _check_same_optimizers(found, like, where)
+            restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeRestore(item=like, restore_args=restore_args),
+                    loader=ocp.args.JsonRestore(),
+                    meta=ocp.args.JsonRestore(),
+                ),
+            )
         return restored["state"], restored["loader"], restored["meta"]
 
-    def _guard(self, write: Any) -> None:
+    def _guard(self, write: Callable[[], Any]) -> None:
         try:
             write()
         except Exception as error:
@@ -165,14 +170,16 @@ class Checkpoints:
             kept = f"the checkpoint of step {max(whole)} is whole" if whole else "none is whole"
             hint = "; free space and run the same command again" if _is_full(cause) else ""
             raise CheckpointError(
-                f"could not write a checkpoint in {self.directory}: {cause}; {kept}{hint}"
+                f"could not write a checkpoint in {self.directory}: {_said(cause)}; {kept}{hint}"
             ) from error
 
 
 def _manager(
     directory: Path, options: ocp.CheckpointManagerOptions | None = None, **handling: Any
 ) -> ocp.CheckpointManager:
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells its inner life at each save
+    # orbax tells its inner life at each save; what goes wrong there it raises as well.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     handlers = {
         # Trained weights hardly compress, and compression takes longer than writing.
         "state": ocp.PyTreeCheckpointHandler(use_compression=False, **handling),
@@ -196,6 +203,40 @@ def _is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
+def _said(error: BaseException) -> str:
+    """The first line of an error, without tensorstore's own settings."""
+    lines = str(error).split(" [tensorstore_spec")[0].splitlines()
+    return "no space left on the device" if _is_full(error) else (lines or [repr(error)])[0]
+
+
+@contextlib.contextmanager
+def _reading(checkpoint: Path) -> Iterator[Path]:
+    """Tells whatever orbax says of a damaged checkpoint as a `CheckpointError`."""
+    try:
+        yield checkpoint
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise CheckpointError(
+            f"{checkpoint} can't be read ({_said(error)}): it is damaged, or not of vidgan_jax; "
+            "without that folder, the checkpoint before it is used"
+        ) from error
+
+
+def _check_same_optimizers(found: PyTree, wanted: GanState, where: Path) -> None:
+    for name, player in (("gen", wanted.gen), ("disc", wanted.disc)):
+        if "opt_state" not in found[name]:
+            raise CheckpointError(
+                f"{where} holds weights without optimisers, which can't be gone on from: give it "
+                "as config.init.path, and another --workdir"
+            )
+        if _shapes(found[name]["opt_state"]) != _shapes(player.opt_state):
+            raise CheckpointError(
+                f"{where} was trained with another config.{name}_optimizer.name; set it as it was, "
+                "or give another --workdir"
+            )
+
+
 def check_same_networks(found: PyTree, wanted: PyTree, *, where: str) -> None:
     """Compares parameter trees by path and shape.
 
@@ -210,17 +251,26 @@ def check_same_networks(found: PyTree, wanted: PyTree, *, where: str) -> None:
         for path in sorted(have.keys() | want.keys())
         if have.get(path) != want.get(path)
     ]
-    shown = "\n  ".join(lines[:5])
-    more = f"\n  … and {len(lines) - 5} more" if len(lines) > 5 else ""
+    more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     raise CheckpointError(
-        f"{where} holds other networks than the config describes:\n  {shown}{more}\n"
-        "use the config that it was trained with, or another --workdir"
+        f"{where} holds other networks than the config describes: {'; '.join(lines[:3])}{more}. "
+        "Use the config that it was trained with, or another --workdir"
     )
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-    flat = traverse_util.flatten_dict(tree, sep="/")
-    return {path: tuple(leaf.shape) for path, leaf in flat.items()}
+    """Shapes by path; tuples and dicts, which orbax takes for one another, look the same."""
+
+    def name(key: Any) -> str:
+        return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"/".join(map(name, path)): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def has_checkpoint(workdir: str | os.PathLike[str]) -> bool:
+    """Whether a whole checkpoint lies in a workdir."""
+    return bool(_steps(Path(workdir) / FOLDER))
 
 
 def find(path: str | os.PathLike[str]) -> Path:
@@ -253,16 +303,12 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
       path: a workdir (its newest checkpoint) or one checkpoint.
 
     Raises:
-      CheckpointError: there is none, or it is not one of ours.
+      CheckpointError: there is none, it is damaged, or it is not one of ours.
     """
     checkpoint = find(path)
     step = int(checkpoint.name)
-    manager = _manager(checkpoint.parent)
-    try:
-        metadata = manager.item_metadata(step)["state"]
-        if metadata is None:
-            raise CheckpointError(f"{checkpoint} is not a checkpoint of vidgan_jax")
-        tree = metadata.tree
+    with _reading(checkpoint), contextlib.closing(_manager(checkpoint.parent)) as manager:
+        tree = manager.item_metadata(step)["state"].tree
         wanted = {
             **{k: {n: tree[k][n] for n in ("params", "collections")} for k in ("gen", "disc")},
             "ema_params": tree["ema_params"],
@@ -278,8 +324,6 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
                 meta=ocp.args.JsonRestore(),
             ),
         )
-    finally:
-        manager.close()
     state = restored["state"]
     return Weights(
         gen=_variables(state["gen"]),
@@ -288,6 +332,21 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         meta=restored["meta"],
         path=checkpoint,
     )
+
+
+def experiment_of(weights: Weights) -> Experiment:
+    """The experiment that weights were saved with.
+
+    Raises:
+      CheckpointError: this version of the code does not know its config.
+    """
+    try:
+        return experiment.build(weights.meta["config"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{weights.path} has a config that this version ({__version__}) can't use ({error}); "
+            f"it was saved by {weights.meta.get('code', 'an unknown one')}: use that"
+        ) from error
 
 
 def _variables(player: Mapping[str, Any]) -> VariableDict:
@@ -316,31 +375,25 @@ def save_weights(
         collections = {k: v for k, v in variables.items() if k != "params"}
         return {"params": variables["params"], "collections": collections}
 
+    if has_checkpoint(directory):
+        raise CheckpointError(f"{directory} has checkpoints already; choose another folder")
     target = Path(directory).absolute() / FOLDER
-    # Nothing changes the arrays while they are written, so orbax need not copy them first.
-    numpy_as_is = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
-    manager = _manager(
-        target,
-        ocp.CheckpointManagerOptions(enable_async_checkpointing=False),
-        type_handler_registry=ocp.type_handlers.create_type_handler_registry(
-            (np.ndarray, numpy_as_is), (jax.Array, ocp.type_handlers.ArrayHandler())
-        ),
-        save_concurrent_gb=1,
-    )
     try:
-        if manager.latest_step() is not None:
-            raise CheckpointError(f"{directory} has checkpoints already; choose another --out")
-        state = {"gen": player(gen), "disc": player(disc), "ema_params": ema_params}
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state),
-                loader=ocp.args.JsonSave({}),
-                meta=ocp.args.JsonSave(dict(meta)),
-            ),
-        )
-    except OSError as error:
-        raise CheckpointError(f"could not write {target}: {error}") from error
-    finally:
-        manager.close()
+        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+        with contextlib.closing(_manager(target, options)) as manager:
+            state = {"gen": player(gen), "disc": player(disc), "ema_params": ema_params}
+            manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state),
+                    loader=ocp.args.JsonSave({}),
+                    meta=ocp.args.JsonSave(dict(meta)),
+                ),
+            )
+    except Exception as error:
+        for cut_short in target.glob(f"{step}.*"):
+            shutil.rmtree(cut_short, ignore_errors=True)
+        if (cause := _os_error(error)) is None:
+            raise
+        raise CheckpointError(f"could not write {target}: {_said(cause)}") from error
     return target / str(step)
