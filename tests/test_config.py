@@ -141,6 +141,7 @@ AT_LEAST_0 = [
 ]  # fmt: skip
 AT_LEAST_0_REAL = [
     "model.init_scale",
+    "init.temporal_noise",
     "loss.r1_gamma",
 "train.num_epochs", "gen_optimizer.learning_rate", "gen_optimizer.eps",
     "disc_optimizer.learning_rate", "disc_optimizer.eps",

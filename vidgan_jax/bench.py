@@ -116,6 +116,8 @@ def bench_loader(args: argparse.Namespace) -> list[Row]:
 def bench_inflate(args: argparse.Namespace) -> list[Row]:
     """Time and memory of reading a random 2D checkpoint, inflating it and writing the 3D one."""
     target = experiment.build(experiment.load_config(args.config, args.overrides))
+    if not target.config.model.num_frames:
+        raise ValueError(f"--config {args.config} is of images; give one of clips to inflate to")
     model = dataclasses.replace(target.config.model, num_frames=0)
     source_config = dataclasses.replace(target.config, model=model)
     source = experiment.build(dataclasses.asdict(source_config))
@@ -188,8 +190,17 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
 }
 
 
+def _check(args: argparse.Namespace) -> None:
+    for name, value in vars(args).items():
+        if isinstance(value, int | float) and not value > 0:
+            raise ValueError(f"--{name.replace('_', '-')} (={value}) must be above 0")
+    if args.json:
+        cli.output_folder("--json", Path(args.json).parent)
+
+
 def run(args: argparse.Namespace) -> int:
     """The command."""
+    _check(args)
     rows = BENCHMARKS[args.benchmark](args)
     show(rows)
     if args.json:

@@ -12,6 +12,7 @@ from pathlib import Path
 from vidgan_jax import cli, experiment, inflate
 from vidgan_jax.config import DataConfig
 from vidgan_jax.data.records import ClipSource, load_info
+from vidgan_jax.data.sampling import fitting_clips
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.preparation import embedded
 from vidgan_jax.train import checkpoint, loop, plan, sharding, writers
@@ -28,13 +29,20 @@ def data_folder(data: DataConfig, *, render: bool) -> Path:
     return scenes.folder
 
 
+def open_clips(exp: Experiment, folder: Path) -> ClipSource:
+    """The split's clips; refuses a missing split, a damaged index, clips that are all too short."""
+    source = ClipSource(folder, exp.config.data.split)
+    fitting_clips(source, exp.clip_spec)
+    return source
+
+
 def show_plan(exp: Experiment, style: str) -> int:
     """`--dry_run`: prints what would be done."""
     data = exp.config.data
     folder = data_folder(data, render=False)
     info = load_info(folder) if data.path or (folder / "info.json").exists() else None
-    if data.path:
-        ClipSource(folder, data.split)  # refuses a missing split or a damaged index
+    if info:
+        open_clips(exp, folder)
     if exp.config.init.path:
         inflate.initial_weights(exp)
     planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), info=info)
@@ -52,14 +60,16 @@ def train(args: argparse.Namespace) -> int:
     if args.dry_run:
         return show_plan(exp, args.dry_run)
     workdir = Path(args.workdir or Path("workdir") / exp.config.name)
-    workdir.mkdir(parents=True, exist_ok=True)
+    data = exp.config.data
+    source = open_clips(exp, Path(data.path)) if data.path else None
     initial = None
-    fresh = not any((workdir / checkpoint.FOLDER).glob("[0-9]*"))
-    if fresh and (start := exp.config.init).path:
+    if (start := exp.config.init).path and not checkpoint.has_checkpoint(workdir):
         initial, source_2d = inflate.initial_weights(exp)
         how = f"inflated by {start.profile!r}" if source_2d else "as they are"
         print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
-    source = ClipSource(data_folder(exp.config.data, render=True), exp.config.data.split)
+    cli.output_folder("--workdir", workdir)
+    if source is None:
+        source = open_clips(exp, data_folder(data, render=True))
     outcome = loop.train(exp, source, workdir, initial=initial)
     if not outcome.finished:
         print(f"stopped and saved at step {outcome.step}; run the same command to go on")
