@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: picks a Python environment and installs the package into it.
 # Sets `python`: the active virtual environment's, or that of .venv, made where it is missing.
 

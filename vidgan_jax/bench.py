@@ -195,6 +195,8 @@ def _check(args: argparse.Namespace) -> None:
         if isinstance(value, int | float) and not value > 0:
             raise ValueError(f"--{name.replace('_', '-')} (={value}) must be above 0")
     if args.json:
+        if Path(args.json).is_dir():
+            raise ValueError(f"--json {args.json} is a folder; give a file's name")
         cli.output_folder("--json", Path(args.json).parent)
 
 

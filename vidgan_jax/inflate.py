@@ -2,6 +2,8 @@
 
     python -m vidgan_jax.inflate --from WORKDIR_2D --config configs/resnet3d.py --out CHECKPOINT
 
+The config's `init` section says how (`--config.init.profile=central`).
+
 `inflate_params` is the transform of a parameter tree: a kernel becomes `a[t] · kernel` with a
 profile `a` over time that sums to 1, so that a clip of equal frames meets the same sum of weights
 as the image did. Since end frames are repeated in time (`vidgan_jax.layers.conv`), every
@@ -72,10 +74,10 @@ def inflate_params(
         `init`): the same paths, convolution kernels with one more leading axis, dense layers wider
         by the number of frames at their end.
       profile: a name of `PROFILES`.
-      temporal_noise: standard deviation, relative to the kernel's, of noise that is added to the
-        taps of a convolution and sums to 0 over them. Still clips don't see it, so the contract
-        holds; moving ones do, so that the discriminator feels movement from its first step on and
-        need not leave the saddle where all taps are alike. It depends on the leaf's path alone.
+      temporal_noise: standard deviation, relative to the kernel's, of noise between the taps of a
+        convolution, or the frames of a dense layer that ends time; it sums to 0 over them. Still
+        clips don't see it, so the contract holds. Moving ones do: without it all taps and frames
+        are alike, a saddle that training takes long to leave. It depends on the leaf's path alone.
 
     Returns:
       Nested dicts like `target` of numpy arrays, dtypes as in `params`; none is left random.
@@ -96,18 +98,27 @@ def inflate_params(
     inflated = {}
     for path, leaf in have.items():
         value = _inflate_leaf(np.asarray(leaf), path, shapes, want, taps)
-        if temporal_noise and value.ndim == 5 and len(value) > 1:
-            value = value + _still_noise(value, path, temporal_noise)
+        if temporal_noise:
+            value = _add_still_noise(value, np.shape(leaf), path, temporal_noise)
         inflated[path] = value
     return traverse_util.unflatten_dict(inflated)
 
 
-def _still_noise(kernel: np.ndarray, path: _Path, relative: float) -> np.ndarray:
-    """Noise like a kernel `[t, k, k, i, o]` that sums to 0 over `t`."""
+def _add_still_noise(
+    value: np.ndarray, source: tuple[int, ...], path: _Path, relative: float
+) -> np.ndarray:
+    """Adds noise over time whose sum over time is 0, to kernels that sum over it."""
+    if value.ndim == 5 and len(value) > 1:
+        frames = len(value)  # taps of a convolution
+    elif value.ndim == 2 and value.shape[0] > source[0]:
+        frames = value.shape[0] // source[0]  # rows of a dense layer that ends time
+    else:
+        return value
     rng = np.random.default_rng(zlib.crc32("/".join(path).encode()))
-    noise = rng.standard_normal(kernel.shape, dtype=np.float32)
+    noise = rng.standard_normal((frames, value.size // frames), dtype=np.float32)
     noise -= noise.mean(axis=0)
-    return (noise * np.float32(relative * kernel.std())).astype(kernel.dtype)
+    noise *= np.float32(relative * value.std())
+    return value + noise.reshape(value.shape).astype(value.dtype)
 
 
 def _check_paths(have: _Shapes, want: _Shapes) -> None:
@@ -307,9 +318,11 @@ def write_inflated(args: argparse.Namespace) -> int:
             f"--config {args.config} is of images (model.num_frames = 0); a 3D one is wanted"
         )
     if checkpoint.has_checkpoint(args.out):
-        raise ValueError(f"--out {args.out} has checkpoints already; choose another folder")
-    profile, noise = args.profile, args.temporal_noise
-    after, source = weights_for(target, args.source, profile=profile, temporal_noise=noise)
+        raise ValueError(f"{args.out} has checkpoints already; choose another --out")
+    init = target.config.init
+    after, source = weights_for(
+        target, args.source, profile=init.profile, temporal_noise=init.temporal_noise
+    )
     if source is None:
         raise checkpoint.CheckpointError(
             f"{args.source} holds a 3D network already; train on from it with config.init.path"
@@ -319,12 +332,12 @@ def write_inflated(args: argparse.Namespace) -> int:
     meta = checkpoint.make_meta(
         config.to_dict(),
         fps=after.meta["fps"],
-        inflated={"from": origin, "profile": profile, "temporal_noise": noise},
+        inflated={"from": origin, "profile": init.profile, "temporal_noise": init.temporal_noise},
     )
     written = checkpoint.save_weights(
         args.out, gen=after.gen, disc=after.disc, ema_params=after.ema_params, meta=meta
     )
-    print(f"inflated {args.source} (step {after.step}) by {args.profile!r} → {written}")
+    print(f"inflated {args.source} (step {after.step}) by {init.profile!r} → {written}")
     if not args.verify:
         return 0
     errors = measure(source, target, checkpoint.load_weights(after.path), after)
@@ -350,14 +363,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--from", dest="source", required=True, help="2D workdir or checkpoint")
     parser.add_argument("--out", required=True, help="folder for the 3D checkpoint")
-    parser.add_argument("--profile", choices=PROFILES, default="average", help="weights over time")
-    parser.add_argument(
-        "--temporal-noise",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="noise between taps that still clips don't see, relative to the kernels (default 0)",
-    )
     parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,

@@ -81,7 +81,7 @@ class Checkpoints:
 
     def __init__(self, workdir: str | os.PathLike[str], *, keep: int | None = None) -> None:
         self.directory = Path(workdir).absolute() / FOLDER
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep)
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         self._manager = _manager(self.directory, options)
 
     def __enter__(self) -> "Checkpoints":
@@ -376,7 +376,7 @@ def save_weights(
         return {"params": variables["params"], "collections": collections}
 
     if has_checkpoint(directory):
-        raise CheckpointError(f"{directory} has checkpoints already; choose another folder")
+        raise CheckpointError(f"{directory} has checkpoints already; choose another --out")
     target = Path(directory).absolute() / FOLDER
     try:
         options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
