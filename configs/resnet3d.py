@@ -25,7 +25,7 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     if variant == "smoke":
         common.shrink(config)
-        config.train.update(batch_size=8, num_steps=200)
+        config.train.update(batch_size=8, num_steps=150)
         config.gen_optimizer.learning_rate = 1e-3
         config.disc_optimizer.learning_rate = 1e-3
         config.init.temporal_noise = 1.0  # movement within hundreds of steps, not thousands

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 source launch/environment.sh
 install_package "tensorboard"
 
-steps_2d=${STEPS_2D:-3000} steps_3d=${STEPS_3D:-200} out=${OUT:-quickstart}
+steps_2d=${STEPS_2D:-3000} steps_3d=${STEPS_3D:-150} out=${OUT:-quickstart}
 begun=$SECONDS
 
 say() { printf '\n== %s (%d s)\n' "$1" "$((SECONDS - begun))"; }

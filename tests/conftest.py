@@ -1,11 +1,30 @@
 """Settings for all tests: eight simulated devices, programs that compile fast and run slowly."""
 
+import atexit
 import os
+import tempfile
 
 # In the environment, for the processes that tests start: their numbers must be the same.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
+import pytest
+
+from tests.datasets import make_dataset
+from tests.runs import SIZE, Runs, make_runs
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+
+# What one test has compiled the next one finds: runs of verbs are the same program again and again.
+_programs = tempfile.TemporaryDirectory(prefix="vidgan_jax-programs-")
+atexit.register(_programs.cleanup)
+jax.config.update("jax_compilation_cache_dir", _programs.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """One tiny chain for all tests of verbs: 2D training, inflation, 3D training. Read only."""
+    folder = tmp_path_factory.mktemp("runs")
+    return make_runs(folder, make_dataset(folder / "data", size=SIZE))

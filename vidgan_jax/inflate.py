@@ -329,9 +329,10 @@ def write_inflated(args: argparse.Namespace) -> int:
         )
     cli.output_folder("--out", args.out)
     origin = {"path": str(args.source), "step": after.step, "code": after.meta["code"]}
+    stride = target.config.data.stride
     meta = checkpoint.make_meta(
         config.to_dict(),
-        fps=after.meta["fps"],
+        fps=after.meta["fps"] * source.config.data.stride / stride,
         inflated={"from": origin, "profile": init.profile, "temporal_noise": init.temporal_noise},
     )
     written = checkpoint.save_weights(

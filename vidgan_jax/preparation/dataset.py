@@ -269,7 +269,8 @@ def write_preview(directory: str | os.PathLike[str]) -> Path:
         shown = np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_CLIPS)).round()
         strips += [_thumbnail(records.decode_frame(frames[int(t)])) for t in shown]
     source.close()
-    media.write_png(path, media.tile_images(np.stack(strips), len(strips) // len(chosen)))
+    shown_strips = media.enlarge(np.stack(strips))
+    media.write_png(path, media.tile_images(shown_strips, len(strips) // len(chosen)))
     return path
 
 

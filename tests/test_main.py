@@ -1,0 +1,401 @@
+"""`python -m vidgan_jax.main`: plans, runs, resumed runs, and what it refuses."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.datasets import INDEX, SHARD, make_dataset
+from tests.runs import (
+    CONFIG_2D,
+    NUM_FRAMES,
+    NUM_STEPS,
+    SIZE,
+    TINY_2D,
+    TINY_3D,
+    Runs,
+    fields,
+    names,
+    one_device,
+    refuse,
+    succeed,
+    trained,
+    type_in,
+)
+from vidgan_jax import main
+from vidgan_jax.train import checkpoint, plan
+from vidgan_jax.train.writers import METRICS
+
+WORKDIR = ["checkpoints", "config.json", METRICS, "samples", "tensorboard"]
+
+
+@pytest.fixture
+def fast() -> Iterator[None]:
+    with one_device():
+        yield
+
+
+@pytest.fixture(scope="module")
+def images_data(runs: Runs) -> str:
+    return f"--config.data.path={runs.data}"
+
+
+@pytest.fixture
+def workdir(runs: Runs, tmp_path: Path) -> Path:
+    """A copy of the finished 2D run, to be spoilt."""
+    return Path(shutil.copytree(runs.images, tmp_path / "copy"))
+
+
+def logged(workdir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (workdir / METRICS).read_text().splitlines()]
+
+
+def plan_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """What `--dry_run=json` prints, which must be all that is printed."""
+    capsys.readouterr()
+    succeed(main.main, *arguments, "--dry_run=json")
+    written = capsys.readouterr()
+    assert written.err == ""
+    return json.loads(written.out)
+
+
+# Runs.
+
+
+def test_a_run_leaves_checkpoints_samples_and_metrics(runs: Runs) -> None:
+    for workdir in (runs.images, runs.clips):
+        assert names(workdir) == WORKDIR
+        assert names(workdir / "checkpoints") == ["2", str(NUM_STEPS)]
+        assert [line["step"] for line in logged(workdir)] == [1, 2, NUM_STEPS]
+        assert np.isfinite([line["D"] for line in logged(workdir)]).all()
+    steps = [0, 2, NUM_STEPS]
+    assert names(runs.images / "samples") == [f"{step:08d}.png" for step in steps]
+    both = [f"{step:08d}{suffix}" for step in steps for suffix in (".mp4", ".png")]
+    assert names(runs.clips / "samples") == both
+
+
+def test_3d_training_starts_with_the_2d_run_s_pictures(runs: Runs) -> None:
+    """Inflated on the fly: sample clips of step 0 stand still, each a 2D image."""
+    with Image.open(runs.images / "samples" / f"{NUM_STEPS:08d}.png") as sheet:
+        images = np.asarray(sheet).astype(int)
+    with Image.open(runs.clips / "samples" / "00000000.png") as sheet:
+        strips = np.asarray(sheet).astype(int)
+    # 2 × 2 images, against 4 rows of frames: margins of 2 pixels.
+    cell = (strips.shape[0] - 2) // 4
+    tiles = [images[y : y + cell, x : x + cell] for y in (0, cell) for x in (0, cell)]
+    assert np.abs(np.concatenate(tiles) - strips[: 4 * cell, :cell]).max() <= 1
+    for frame in range(1, NUM_FRAMES):
+        left = frame * cell
+        assert np.abs(strips[:, left : left + cell] - strips[:, :cell]).max() <= 1
+
+
+def test_a_finished_run_says_where_things_are_and_stays(
+    runs: Runs, images_data: str, capsys: pytest.CaptureFixture[str], fast: None
+) -> None:
+    before = logged(runs.images)
+    capsys.readouterr()
+    succeed(main.main, *TINY_2D, images_data, f"--workdir={runs.images}")
+    out = capsys.readouterr().out
+    assert f"done: {NUM_STEPS} steps in {runs.images}" in out
+    for name in ("samples", "checkpoints", METRICS, "tensorboard"):
+        assert str(runs.images / name) in out
+    assert logged(runs.images) == before
+
+
+def test_ctrl_c_saves_ends_well_and_the_same_command_goes_on(
+    images_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], fast: None
+) -> None:
+    sparse = fields(train_save_every_steps=100_000, train_sample_every_steps=100_000)
+    typed = [*TINY_2D, *sparse, images_data, f"--workdir={tmp_path}"]
+
+    def press() -> None:
+        deadline = time.monotonic() + 60
+        metrics = tmp_path / METRICS
+        while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=press)
+    thread.start()
+    status = main.main([*typed, *fields(train_num_steps=100_000)])
+    thread.join()
+    assert status == 0
+    assert signal.getsignal(signal.SIGINT) is before
+    (saved,) = names(tmp_path / "checkpoints")
+    out = capsys.readouterr().out
+    assert f"stopped and saved at step {saved}; run the same command to go on" in out
+    succeed(main.main, *typed, *fields(train_num_steps=int(saved) + 2))
+    steps = [line["step"] for line in logged(tmp_path)]
+    assert steps == list(range(1, int(saved) + 3))
+
+
+def test_a_first_save_cut_short_does_not_hide_where_to_start_from(
+    runs: Runs, images_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], fast: None
+) -> None:
+    """Killed in its first save, a run starts again from `init.path`, not from random weights."""
+    (tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp").mkdir(parents=True)
+    start = [f"--config.init.path={runs.images}", *fields(train_num_steps=1)]
+    succeed(main.main, *TINY_2D, images_data, *start, f"--workdir={tmp_path}")
+    said = f"starting from {runs.images} (step {NUM_STEPS}), as they are"
+    assert said in capsys.readouterr().err
+
+
+def test_losses_that_are_not_finite_are_one_line(
+    images_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], fast: None
+) -> None:
+    rates = fields(gen_learning_rate=1e30, disc_learning_rate=1e30)
+    assert main.main([*TINY_2D, images_data, *rates, f"--workdir={tmp_path}"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "not finite at step" in last
+    assert "lower the learning rates" in last
+    assert names(tmp_path / "checkpoints") == []
+
+
+def test_a_full_disk_keeps_what_is_whole_and_the_same_command_goes_on(
+    images_data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fast: None,
+) -> None:
+    whole = checkpoint.ocp.CheckpointManager.save
+
+    def save(manager: Any, step: int, **options: Any) -> Any:
+        if step > 2:
+            manager.wait_until_finished()  # as the true one does first
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(manager, step, **options)
+
+    monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", save)
+    assert main.main([*TINY_2D, images_data, f"--workdir={tmp_path}"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"error: could not write a checkpoint in {tmp_path}/checkpoints: no sp")
+    assert "the checkpoint of step 2 is whole; free space and run the same command again" in last
+    assert names(tmp_path / "checkpoints") == ["2"]
+    monkeypatch.undo()
+    succeed(main.main, *TINY_2D, images_data, f"--workdir={tmp_path}")
+    assert [line["step"] for line in logged(tmp_path)] == [1, 2, 3]
+
+
+# Plans.
+
+
+def test_the_plan_in_json(
+    runs: Runs, images_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workdir = tmp_path / "workdir"
+    start = f"--config.init.path={runs.images}"
+    planned = plan_of(capsys, *TINY_3D, images_data, start, f"--workdir={workdir}")
+    _, weights = trained(runs.clips)
+    networks = planned["networks"]
+    assert networks["generator"]["parameters"] == plan.count(weights.gen["params"])
+    assert networks["discriminator"]["parameters"] == plan.count(weights.disc["params"])
+    assert networks["generator"]["layers"][0]["output"] == [1, NUM_FRAMES, SIZE, SIZE, 3]
+    assert planned["data"] == {
+        "path": str(runs.data),
+        "embedded": False,
+        "split": "train",
+        "clips": 6,
+        "videos": 3,
+        "example_shape": [NUM_FRAMES, SIZE, SIZE, 3],
+    }
+    batch = {"global": 8, "per_process": 8, "per_device": 1, "disc_steps": 1}
+    assert planned["batch"] == batch
+    assert planned["devices"]["count"] == 8
+    assert planned["num_steps"] == NUM_STEPS
+    assert planned["init"] == str(runs.images)
+    assert planned["memory"]["total_bytes_estimate"] > planned["memory"]["state_bytes"] > 0
+    assert not workdir.exists()
+
+
+def test_the_plan_in_words(images_data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    succeed(main.main, *TINY_2D, images_data, "--dry_run")
+    written = capsys.readouterr()
+    assert written.err == ""
+    for word in ("generator", "discriminator", "conv_img", "plan of resnet2d", "8 cpu", "random"):
+        assert word in written.out
+
+
+def test_the_plan_of_embedded_scenes_renders_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    planned = plan_of(capsys, *TINY_2D)
+    assert planned["data"]["embedded"]
+    assert planned["data"]["clips"] is None
+    assert planned["data"]["path"].startswith(str(tmp_path))
+    assert names(tmp_path) == []
+
+
+def test_a_user_without_data_types_the_command(tmp_path: Path) -> None:
+    """Plan, run and plan again, with embedded scenes, in the repository's root."""
+    small = fields(train_num_steps=1, data_resize=16)
+    typed = ["--config=configs/resnet2d.py:smoke", *TINY_2D[1:], *small]
+    workdir = tmp_path / "workdir"
+    made = type_in("main", *typed, f"--workdir={workdir}", XDG_CACHE_HOME=tmp_path / "cache")
+    assert made.returncode == 0, made.stderr
+    assert made.stderr.count("config.data.path is empty: using embedded scenes, ") == 1
+    assert "Warning" not in made.stderr
+    assert made.stdout.startswith(f"done: 1 steps in {workdir}\n")
+    assert names(workdir) == WORKDIR
+    planned = type_in("main", *typed, "--dry_run=json", XDG_CACHE_HOME=tmp_path / "cache")
+    assert planned.stderr == ""
+    assert json.loads(planned.stdout)["data"]["clips"] == 1  # the other video is for validation
+    assert json.loads(planned.stdout)["devices"]["count"] == 1
+
+
+def test_a_stranger_s_slip_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    typed = ["--config=configs/resnet2d.py:smoke", "--config.train.batch_size=6"]
+    failed = type_in("main", *typed, f"--workdir={tmp_path / 'no'}", JAX_NUM_CPU_DEVICES="4")
+    said = "error: batch_size (=6) must divide by the 4 devices; use 4 or 8\n"
+    assert (failed.returncode, failed.stdout, failed.stderr) == (2, "", said)
+    assert not (tmp_path / "no").exists()
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"{CONFIG_2D}r"], "no variant 'smoker'; there is :smoke"),
+        (["--config=nowhere.py"], "--config nowhere.py: no such file"),
+        ([*TINY_2D, "--config.model.sise=16"], "unknown field config.model.sise.*mean size"),
+        ([*TINY_2D, *fields(model_size="wide")], "--config.model.size=wide: invalid literal"),
+        ([*TINY_2D, *fields(model_size=20, data_resize=20)], r"size \(=20\) must be 8, 16, 32"),
+        ([*TINY_2D, *fields(train_batch_size=12)], "must divide by the 8 devices; use 8 or 16"),
+        ([*TINY_2D, *fields(train_batch_size=0)], "train.batch_size .* must be at least 1"),
+        ([*TINY_2D, *fields(data_split="tset")], r"no split 'tset'; it has \['train'\]"),
+        ([*TINY_2D, *fields(data_path="{data}/no")], "the folder does not exist"),
+        ([*TINY_2D, *fields(data_path="{images}/samples")], "no info.json and no shards"),
+        ([*TINY_3D, *fields(data_stride=4)], "needs clips of 13 frames, but the 6 clips"),
+        ([*TINY_3D, *fields(init_path="{data}")], "has no checkpoint in it"),
+        ([*TINY_3D, *fields(init_path="{images}/checkpoints/7")], "does not exist"),
+        (
+            [*TINY_3D, *fields(init_path="{images}", model_z_dim=5)],
+            "of another architecture: model.z_dim is 4 there and 5 here",
+        ),
+        (
+            [*TINY_2D, *fields(init_path="{clips}")],
+            "of another architecture: model.num_frames is 4 there and 0 here",
+        ),
+        (
+            [*TINY_3D, *fields(init_path="{clips}", model_time_stages="()")],
+            r"of another architecture: model.time_stages is \(0,\) there and \(\) here",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [(), ("--dry_run=json",)])
+def test_mistakes_are_told_before_any_work(
+    runs: Runs,
+    images_data: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+    dry_run: tuple[str, ...],
+) -> None:
+    workdir = tmp_path / "workdir"
+    config, *rest = [argument.format_map(vars(runs)) for argument in arguments]
+    typed = [config, images_data, *rest, f"--workdir={workdir}", *dry_run]
+    with pytest.raises(ValueError, match=message):
+        raise ValueError(refuse(capsys, main.main, *typed))
+    assert not workdir.exists()
+
+
+def test_arguments_that_are_none_show_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for typed, message in (
+        ([], "the following arguments are required: --config"),
+        ([CONFIG_2D, "--confg.model.size=3"], "unknown argument --confg.model.size=3"),
+        ([CONFIG_2D, "--config.model.size", "8"], "set a field by --config.SECTION.FIELD=VALUE"),
+        ([CONFIG_2D, "--dry_run=yaml"], "invalid choice: 'yaml'"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main.main(typed)
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_workdir_must_be_writable(
+    runs: Runs, images_data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for workdir in (runs.data / "info.json", runs.data / "info.json" / "below"):
+        said = refuse(capsys, main.main, *TINY_2D, images_data, f"--workdir={workdir}")
+        assert f"--workdir {workdir}: nothing can be written there" in said
+
+
+def test_damaged_data_is_told_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fast: None
+) -> None:
+    data = make_dataset(tmp_path / "data", size=SIZE)
+    typed = [*TINY_2D, f"--config.data.path={data}", f"--workdir={tmp_path / 'workdir'}"]
+    shard = bytearray((data / SHARD).read_bytes())
+    shard[len(shard) // 2] ^= 1
+    (data / SHARD).write_bytes(shard)
+    assert main.main(typed) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {SHARD}, record ")
+    assert f"`python -m vidgan_jax.prepare check {data}`" in said
+    (data / INDEX).unlink()
+    assert f"`python -m vidgan_jax.prepare index {data}`" in refuse(capsys, main.main, *typed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (TINY_3D, "holds other networks than the config describes: disc/block_0/conv_0/kernel"),
+        ((*TINY_2D, *fields(model_z_dim=5)), "gen/fc/kernel: .* in the checkpoint, .* wanted"),
+        (
+            (*TINY_2D, *fields(disc_name="rmsprop")),
+            "was trained with another config.disc_optimizer.name; set it as it was",
+        ),
+    ],
+)
+def test_a_workdir_of_another_config_is_refused_and_stays(
+    runs: Runs,
+    images_data: str,
+    workdir: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        raise ValueError(refuse(capsys, main.main, *arguments, images_data, f"--workdir={workdir}"))
+    assert names(workdir / "checkpoints") == names(runs.images / "checkpoints")
+    assert logged(workdir) == logged(runs.images)
+
+
+def test_an_inflated_checkpoint_is_no_run_to_go_on_with(
+    runs: Runs, images_data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refuse(capsys, main.main, *TINY_3D, images_data, f"--workdir={runs.inflated}")
+    assert "without optimisers" in said
+    assert "give it as config.init.path, and another --workdir" in said
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_serves(
+    runs: Runs, images_data: str, workdir: Path, capsys: pytest.CaptureFixture[str], fast: None
+) -> None:
+    newest = workdir / "checkpoints" / str(NUM_STEPS)
+    (newest / "loader" / "metadata").write_text("{")
+    typed = [*TINY_2D, images_data, f"--workdir={workdir}"]
+    said = refuse(capsys, main.main, *typed)
+    assert f"{newest} can't be read (" in said
+    assert "without that folder, the checkpoint before it is used" in said
+    shutil.rmtree(newest)
+    succeed(main.main, *typed)
+    values = [{k: v for k, v in x.items() if k != "clips_per_s"} for x in logged(workdir)]
+    expected = [{k: v for k, v in x.items() if k != "clips_per_s"} for x in logged(runs.images)]
+    assert values == expected
