@@ -20,7 +20,8 @@ say "2/5 a 2D GAN on their frames, $steps_2d steps"
   --config.data.path="$out/data" --config.train.num_steps="$steps_2d"
 
 say "3/5 inflation to 3D, with the proof that it is exact"
-if [[ ! -e $out/inflated/inflation.json ]]; then
+if ! grep -q "\"step\": $steps_2d,\?$" "$out/inflated/inflation.json" 2>/dev/null ||
+  [[ ! -d $out/inflated/checkpoints/0 ]]; then
   rm -rf "$out/inflated"
   "$python" -m vidgan_jax.inflate --from "$out/2d" --config configs/resnet3d.py:smoke --out "$out/inflated"
 fi

@@ -32,6 +32,7 @@ NETWORKS = {"generator", "generator_ema", "discriminator"}
 def test_the_report_holds_what_was_measured(runs: Runs) -> None:
     report = read_json(runs.inflated / inflate.REPORT)
     assert report["tolerance"] == 1e-5
+    assert report["within_tolerance"]
     assert set(report["networks"]) == NETWORKS
     for error in report["networks"].values():
         assert 0 <= error["relative"] < 1e-5
@@ -74,17 +75,21 @@ def test_the_measurement_is_one(runs: Runs) -> None:
     assert disturbed["discriminator"] == errors["discriminator"]
 
 
-def test_above_tolerance_the_status_is_1(
+def test_above_tolerance_the_status_is_1_and_there_is_no_checkpoint(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A profile that does not sum to 1 is found out by the measurement, and told."""
     monkeypatch.setitem(inflate.PROFILES, "average", lambda width: np.full(width, 0.4, np.float32))
     assert inflate.main([*TINY_3D, f"--from={runs.images}", f"--out={tmp_path}"]) == 1
     written = capsys.readouterr()
-    assert written.err.startswith("error: the 3D networks differ from the 2D ones; see ")
+    assert written.err.startswith("error: the 3D networks differ from the 2D ones, so no checkp")
+    assert names(tmp_path) == [inflate.REPORT]
     assert "above 1e-05" in written.out
     report = read_json(tmp_path / inflate.REPORT)
+    assert not report["within_tolerance"]
     assert report["networks"]["generator"]["relative"] > 1e-5
+    assert names(tmp_path) == [inflate.REPORT]
+    assert report["within_tolerance"] is False
 
 
 def test_no_verify_measures_nothing(
@@ -171,7 +176,8 @@ def test_on_a_full_disk_no_half_of_a_checkpoint_stays(
         raise ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device [spec]")
 
     monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", full)
-    said = refuse(capsys, inflate.main, *TINY_3D, f"--from={runs.images}", f"--out={tmp_path}")
+    typed = [*TINY_3D, "--no-verify", f"--from={runs.images}", f"--out={tmp_path}"]
+    said = refuse(capsys, inflate.main, *typed)
     assert said == f"error: could not write {tmp_path}/checkpoints: no space left on the device\n"
     assert names(tmp_path / "checkpoints") == []
     monkeypatch.undo()

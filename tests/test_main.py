@@ -32,7 +32,7 @@ from tests.runs import (
     trained,
     type_in,
 )
-from vidgan_jax import main
+from vidgan_jax import experiment, main
 from vidgan_jax.train import checkpoint, plan
 from vidgan_jax.train.writers import METRICS
 
@@ -78,6 +78,7 @@ def test_a_run_leaves_checkpoints_samples_and_metrics(runs: Runs) -> None:
         assert names(workdir / "checkpoints") == ["2", str(NUM_STEPS)]
         assert [line["step"] for line in logged(workdir)] == [1, 2, NUM_STEPS]
         assert np.isfinite([line["D"] for line in logged(workdir)]).all()
+        assert logged(workdir)[-1]["clips_per_s"] > 0
     steps = [0, 2, NUM_STEPS]
     assert names(runs.images / "samples") == [f"{step:08d}.png" for step in steps]
     both = [f"{step:08d}{suffix}" for step in steps for suffix in (".mp4", ".png")]
@@ -112,9 +113,16 @@ def test_a_finished_run_says_where_things_are_and_stays(
     assert logged(runs.images) == before
 
 
-def test_ctrl_c_saves_ends_well_and_the_same_command_goes_on(
-    images_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], fast: None
+@pytest.mark.parametrize(("request_to_stop", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_saves_and_the_same_command_goes_on(
+    images_data: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    fast: None,
+    request_to_stop: signal.Signals,
+    status: int,
 ) -> None:
+    """Ctrl-C ends the script around the command, too; a scheduler's SIGTERM is no failure."""
     sparse = fields(train_save_every_steps=100_000, train_sample_every_steps=100_000)
     typed = [*TINY_2D, *sparse, images_data, f"--workdir={tmp_path}"]
 
@@ -123,15 +131,14 @@ def test_ctrl_c_saves_ends_well_and_the_same_command_goes_on(
         metrics = tmp_path / METRICS
         while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), request_to_stop)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(request_to_stop)
     thread = threading.Thread(target=press)
     thread.start()
-    status = main.main([*typed, *fields(train_num_steps=100_000)])
+    assert main.main([*typed, *fields(train_num_steps=100_000)]) == status
     thread.join()
-    assert status == 0
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(request_to_stop) is before
     (saved,) = names(tmp_path / "checkpoints")
     out = capsys.readouterr().out
     assert f"stopped and saved at step {saved}; run the same command to go on" in out
@@ -328,6 +335,22 @@ def test_arguments_that_are_none_show_the_usage(capsys: pytest.CaptureFixture[st
         assert message in capsys.readouterr().err
 
 
+def test_a_device_s_memory_that_does_not_do_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """XLA raises a RuntimeError; any other one is a defect and comes through."""
+
+    def fail(said: str) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(experiment, "load_config", lambda *_: fail("RESOURCE_EXHAUSTED: 9 GiB\nx"))
+    said = refuse(capsys, main.main, CONFIG_2D)
+    assert said.startswith("error: out of memory: RESOURCE_EXHAUSTED: 9 GiB x; use a smaller batch")
+    monkeypatch.setattr(experiment, "load_config", lambda *_: fail("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        main.main([CONFIG_2D])
+
+
 def test_a_workdir_must_be_writable(
     runs: Runs, images_data: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -375,14 +398,17 @@ def test_a_workdir_of_another_config_is_refused_and_stays(
         raise ValueError(refuse(capsys, main.main, *arguments, images_data, f"--workdir={workdir}"))
     assert names(workdir / "checkpoints") == names(runs.images / "checkpoints")
     assert logged(workdir) == logged(runs.images)
+    assert (workdir / "config.json").read_text() == (runs.images / "config.json").read_text()
 
 
 def test_an_inflated_checkpoint_is_no_run_to_go_on_with(
-    runs: Runs, images_data: str, capsys: pytest.CaptureFixture[str]
+    runs: Runs, images_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refuse(capsys, main.main, *TINY_3D, images_data, f"--workdir={runs.inflated}")
+    workdir = shutil.copytree(runs.inflated, tmp_path / "copy")
+    said = refuse(capsys, main.main, *TINY_3D, images_data, f"--workdir={workdir}")
     assert "without optimisers" in said
     assert "give it as config.init.path, and another --workdir" in said
+    assert names(workdir) == names(runs.inflated)
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_serves(

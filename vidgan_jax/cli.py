@@ -1,9 +1,10 @@
 """What the verbs share on the command line: the config arguments, and errors in one line."""
 
 import argparse
+import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -41,9 +42,9 @@ def run(
 ) -> int:
     """Parses, runs the command and returns its exit status.
 
-    A caller's mistake (`ValueError`, `OSError`) and training that diverged (`FloatingPointError`)
-    become one `error:` line on stderr and status 2; anything else is a defect and keeps its
-    traceback. Ctrl-C gives status 130.
+    A caller's mistake (`ValueError`, `OSError`), training that diverged (`FloatingPointError`) and
+    a device's memory that does not do become one `error:` line on stderr and status 2; anything
+    else is a defect and keeps its traceback. Ctrl-C gives status 130.
     """
     args, rest = parser.parse_known_args(argv)
     overrides = [a for a in rest if a.startswith("--config.") and hasattr(args, "config")]
@@ -52,13 +53,36 @@ def run(
         parser.error(f"unknown argument {strange[0]}{hint}")
     args.overrides = overrides
     try:
-        return command(args)
+        with _echoes_dropped():
+            return command(args)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
+            raise
+        way_out = "use a smaller batch, or smaller networks"
+        print(f"error: out of memory: {_in_one_line(error)}; {way_out}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _echoes_dropped() -> Iterator[None]:
+    """Drops what Orbax's hundreds of writers say after the first one's error ended their loop."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _in_one_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ What a field's type and value can be refused for, without a device or data, is r
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -211,6 +212,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         raise ValueError(f"{where} (={value!r}) must be a tuple of whole numbers")
     if kind is float and type(value) is int:
         return float(value)
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"{where} (={value}) must be finite")
     if type(value) is not kind:
         raise ValueError(f"{where} (={value!r}) must be of type {kind.__name__}")
     return value

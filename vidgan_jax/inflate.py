@@ -335,26 +335,35 @@ def write_inflated(args: argparse.Namespace) -> int:
         fps=after.meta["fps"] * source.config.data.stride / stride,
         inflated={"from": origin, "profile": init.profile, "temporal_noise": init.temporal_noise},
     )
+    if args.verify and not _verify(args.out, source, target, after, meta["inflated"]):
+        return 1
     written = checkpoint.save_weights(
         args.out, gen=after.gen, disc=after.disc, ema_params=after.ema_params, meta=meta
     )
     print(f"inflated {args.source} (step {after.step}) by {init.profile!r} → {written}")
-    if not args.verify:
-        return 0
+    return 0
+
+
+def _verify(
+    out: str, source: Experiment, target: Experiment, after: Weights, how: Mapping[str, Any]
+) -> bool:
+    """Measures, shows and writes the errors; nothing else is written where they are too large."""
     errors = measure(source, target, checkpoint.load_weights(after.path), after)
+    exact = print_errors(errors)
     report = {
         "tolerance": TOLERANCE,
+        "within_tolerance": exact,
         "networks": {e.network: {"relative": e.relative, "largest": e.largest} for e in errors},
-        **meta["inflated"],
+        **how,
     }
-    files.write_json(Path(args.out) / REPORT, report)
-    if not print_errors(errors):
+    files.write_json(Path(out) / REPORT, report)
+    if not exact:
         print(
-            f"error: the 3D networks differ from the 2D ones; see {args.out}/{REPORT}",
+            f"error: the 3D networks differ from the 2D ones, so no checkpoint was written; see "
+            f"{out}/{REPORT}",
             file=sys.stderr,
         )
-        return 1
-    return 0
+    return exact
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,8 @@ python -m vidgan_jax.main --config=configs/resnet3d.py [--workdir DIR] [--dry_ru
 
 import argparse
 import json
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,12 +75,13 @@ def train(args: argparse.Namespace) -> int:
     outcome = loop.train(exp, source, workdir, initial=initial)
     if not outcome.finished:
         print(f"stopped and saved at step {outcome.step}; run the same command to go on")
-        return 0
+        # A scheduler's SIGTERM is no failure; Ctrl-C must end the script around this, too.
+        return 130 if outcome.stopped_by == signal.SIGINT else 0
     print(f"done: {outcome.step} steps in {workdir}")
     print(f"  samples      {workdir / loop.SAMPLES}")
     print(f"  checkpoints  {workdir / checkpoint.FOLDER}")
     print(f"  metrics      {workdir / writers.METRICS}")
-    print(f"  TensorBoard  tensorboard --logdir {workdir / writers.TENSORBOARD}")
+    print(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(workdir / writers.TENSORBOARD))}")
     return 0
 
 

@@ -29,6 +29,7 @@ from vidgan_jax.preparation import dataset, footage, picture, scenes, videos
 from vidgan_jax.preparation.encoding import Encoding
 
 _SHOWN_PROBLEMS = 20
+_FULL_SIZE = 128
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -283,8 +284,10 @@ def _print_result(result: dataset.Result) -> None:
     if (result.out / dataset.PREVIEW_NAME).exists():
         print(f"look at it:  {result.out / dataset.PREVIEW_NAME}")
     out = shlex.quote(str(result.out))
+    # The full recipe crops 128×128; enlarging small frames for it would waste the work.
+    variant = ":smoke" if (result.info.height or 0) < _FULL_SIZE else ""
     print(
-        "train on it: python -m vidgan_jax.main --config=configs/resnet2d.py "
+        f"train on it: python -m vidgan_jax.main --config=configs/resnet2d.py{variant} "
         f"--config.data.path={out}"
     )
 
@@ -321,6 +324,12 @@ def _check(args: argparse.Namespace) -> int:
         f"({report.num_bytes / 1e6:,.1f} MB) in {seconds:.1f} s: "
         + ("all sound" if report.ok else f"{len(report.problems)} problems")
     )
+    if not report.ok:
+        print(
+            "indexes are rebuilt by `prepare index`; for damaged records, put the shard back, or "
+            "prepare again with --overwrite",
+            file=sys.stderr,
+        )
     return 0 if report.ok else 1
 
 

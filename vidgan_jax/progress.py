@@ -50,6 +50,10 @@ class ProgressReport:
         """Seconds since the work began, never 0."""
         return max(time.monotonic() - self._started, 1e-3)
 
+    def restart_clock(self, done: float) -> None:
+        """Counts rate and time left from here on, where `done` of the total is behind."""
+        self._first, self._started = done, time.monotonic()
+
     def __enter__(self) -> "ProgressReport":
         if self._bar is not None:
             self._bar.start()

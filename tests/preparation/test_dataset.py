@@ -201,9 +201,10 @@ def test_too_little_room_for_joining_is_said_before(
 def test_preview_shows_clips_as_strips(tmp_path: Path) -> None:
     _prepare(tmp_path, _recipe(*(Task(name, 1) for name in _NAMES)), Layout(0.0))
     image = np.asarray(Image.open(tmp_path / "preview.png"))
-    assert image.shape == (8 * (8 + 2) + 2, 3 * (8 + 2) + 2, 3)
-    assert len(np.unique(image[6, 6::10, 0])) == 1  # The frames of a painted clip are alike.
-    assert len(np.unique(image[6::10, 6, 0])) > 4
+    side = 64  # of 8 pixels, enlarged
+    assert image.shape == (8 * (side + 2) + 2, 3 * (side + 2) + 2, 3)
+    assert len(np.unique(image[33, 33 :: side + 2, 0])) == 1  # A painted clip's frames are alike.
+    assert len(np.unique(image[33 :: side + 2, 33, 0])) > 4
 
 
 @pytest.mark.parametrize(

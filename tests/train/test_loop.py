@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from tests.datasets import make_dataset
 from vidgan_jax import experiment
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.records import ClipSource, RecordError
 from vidgan_jax.train import checkpoint, loop, sharding
 from vidgan_jax.train.writers import METRICS, MetricsWriter
 
@@ -159,7 +160,7 @@ def test_a_finished_run_is_not_trained_on(data: Path, uninterrupted: Path) -> No
 
 def test_other_networks_are_refused_by_path_and_shape(data: Path, uninterrupted: Path) -> None:
     with pytest.raises(
-        checkpoint.CheckpointError, match=r"disc/block_0/conv_0/bias: \(4,\) in the"
+        checkpoint.CheckpointError, match=r"disc/block_0/conv_1/bias: \(4,\) in the"
     ):
         run(data, uninterrupted, "--config.model.max_features=3")
 
@@ -168,6 +169,47 @@ def test_losses_that_are_not_finite_end_the_run(data: Path, tmp_path: Path) -> N
     rates = [f"--config.{p}_optimizer.learning_rate=1e30" for p in ("gen", "disc")]
     with pytest.raises(FloatingPointError, match=r"not finite at step \d"):
         run(data, tmp_path, *rates)
+
+
+def test_a_workdir_takes_one_run_at_a_time(data: Path, tmp_path: Path) -> None:
+    with (
+        loop._alone(tmp_path),
+        pytest.raises(ValueError, match=r"another run is training in .*give another --workdir"),
+    ):
+        run(data, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_changed_fields_are_told(
+    data: Path, uninterrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(data, uninterrupted, "--config.loss.r1_gamma=3.0")
+    assert "resumed with changed fields: loss.r1_gamma 0.2 → 3.0\n" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -> None:
+    """Not even where no loss tells: here the last step's update breaks them."""
+    rates = [f"--config.{p}_optimizer.learning_rate=1e38" for p in ("gen", "disc")]
+    short = ["--config.train.num_steps=1", "--config.gen_optimizer.eps=0.0"]
+    with pytest.raises(FloatingPointError, match="not finite at step 1"):
+        run(data, tmp_path, *rates, *short)
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint"):
+        checkpoint.find(tmp_path)
+
+
+def test_a_damaged_record_costs_no_steps(data: Path, tmp_path: Path) -> None:
+    """What was trained until a bad record turns up is saved."""
+    damaged = tmp_path / "data"
+    shutil.copytree(data, damaged)
+    (shard,) = damaged.glob("*.tfrecord")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(RecordError, match=shard.name):
+        run(damaged, tmp_path / "run", "--config.train.num_steps=1000")
+    logged = losses(tmp_path / "run")
+    if logged:  # the bad record may come first
+        assert checkpoint.find(tmp_path / "run").name == str(logged[-1]["step"])
 
 
 def test_a_workdir_below_a_file_is_refused(data: Path, tmp_path: Path) -> None:

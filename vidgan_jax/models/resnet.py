@@ -175,4 +175,4 @@ def _scales(rank: int, in_time: bool) -> tuple[int, ...]:
 
 def _refuse_condition(cond: jax.Array | None) -> None:
     if cond is not None:
-        raise ValueError("the ResNet GAN is unconditional: set data.label_maps = False")
+        raise ValueError("the ResNet GAN is unconditional: it takes no label map")

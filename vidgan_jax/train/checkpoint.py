@@ -61,12 +61,15 @@ class Weights:
 
 
 def code_version() -> str:
-    """The package's version, with the git commit where it runs from a checkout."""
-    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
+    """The package's version, with the git commit where it runs from its own checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed, maybe inside somebody else's repository
+        return __version__
+    git = ("git", "-C", str(root), "describe", "--always", "--dirty")
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
-        return __version__  # no git, or an installed package: the version says it all
+        return __version__  # no git here: the version must do
     return f"{__version__}+{commit.strip()}"
 
 
@@ -293,7 +296,8 @@ def _steps(directory: Path) -> list[int]:
     """The whole checkpoints of a folder; orbax gives unfinished ones another name."""
     if not directory.is_dir():
         return []
-    return [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
+    steps = (p for p in directory.iterdir() if p.name.isdigit() and (p / "state").is_dir())
+    return [int(p.name) for p in steps]
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:

@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import math
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +15,16 @@ from types import FrameType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
+from flax.typing import VariableDict
 from jax.sharding import Mesh
 
 from vidgan_jax import files
 from vidgan_jax.data import media
 from vidgan_jax.data.clips import ClipIterator, training_loader
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.records import ClipSource, RecordError
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
 from vidgan_jax.train import sharding
@@ -26,6 +32,7 @@ from vidgan_jax.train.checkpoint import Checkpoints, Weights, make_meta
 from vidgan_jax.train.state import GanState, create_state
 from vidgan_jax.train.step import Game, TrainStep, forward, to_uint8
 from vidgan_jax.train.writers import MetricsWriter
+from vidgan_jax.types import PyTree
 
 SAMPLES = "samples"
 
@@ -37,10 +44,12 @@ class Outcome:
     Attributes:
       step: that was reached, and saved.
       num_steps: that were asked for.
+      stopped_by: the signal that ended the run early; None without one.
     """
 
     step: int
     num_steps: int
+    stopped_by: signal.Signals | None = None
 
     @property
     def finished(self) -> bool:
@@ -92,6 +101,11 @@ def open_loader(experiment: Experiment, source: ClipSource) -> ClipIterator:
       ValueError: no clip is long enough, or the batch can't be shared among the processes.
     """
     config = experiment.config
+    if config.train.batch_size % jax.process_count():
+        raise ValueError(
+            f"batch_size (={config.train.batch_size}) must divide by the {jax.process_count()} "
+            "processes"
+        )
     batch_size = config.train.batch_size * config.train.num_disc_steps
     return training_loader(
         source,
@@ -134,14 +148,15 @@ def train(
     sharding.check_batch_size(config.train.batch_size, mesh)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(workdir))
         loader = stack.enter_context(open_loader(experiment, source))
         num_steps = experiment.num_steps(loader.num_clips)
         game = make_game(experiment, num_steps)
         meta = make_meta(dataclasses.asdict(config), fps=_clip_fps(experiment, source))
-        if jax.process_index() == 0:
-            files.write_json(workdir / "config.json", meta)
         checkpoints = stack.enter_context(Checkpoints(workdir, keep=config.train.keep_checkpoints))
         state, start = _restore_or_start(experiment, game, mesh, checkpoints, loader, initial)
+        if jax.process_index() == 0:
+            files.write_json(workdir / "config.json", meta)
         run = _Run(experiment, game, mesh, workdir, checkpoints, loader, meta, num_steps)
         if start >= num_steps:
             return Outcome(start, num_steps)
@@ -152,6 +167,29 @@ def train(
         stack.enter_context(writer)
         stack.enter_context(report)
         return run.loop(state, start, writer, report)
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """Keeps a second run out of a workdir; the system lets go of it when the process ends.
+
+    Raises:
+      ValueError: another run is in there.
+    """
+    if jax.process_index() != 0:
+        yield
+        return
+    folder = os.open(workdir, os.O_RDONLY)  # the folder itself is the lock: no file to leave
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another run is training in {workdir}; wait for it, or give another --workdir"
+            ) from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def _clip_fps(experiment: Experiment, source: ClipSource) -> float:
@@ -174,15 +212,29 @@ def _restore_or_start(
         like = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=everywhere), shapes
         )
-        state, position, _ = checkpoints.restore(latest, like)
+        state, position, meta = checkpoints.restore(latest, like)
         loader.set_state(position)
+        _tell_changes(meta["config"], make_meta(dataclasses.asdict(experiment.config))["config"])
         return state, latest
-    make = (
-        functools.partial(initial_state, experiment, game)
-        if initial is None
-        else functools.partial(state_from, initial, experiment, game)
-    )
-    return jax.jit(make, out_shardings=everywhere)(), 0
+    if initial is None:
+        make = functools.partial(initial_state, experiment, game)
+        return jax.jit(make, out_shardings=everywhere)(), 0
+
+    def start(gen: VariableDict, disc: VariableDict, ema_params: PyTree) -> GanState:
+        weights = dataclasses.replace(initial, gen=gen, disc=disc, ema_params=ema_params)
+        return state_from(weights, experiment, game)
+
+    # As arguments: what a jitted function closes over becomes constants of the program.
+    place = jax.jit(start, out_shardings=everywhere)
+    return place(initial.gen, initial.disc, initial.ema_params), 0
+
+
+def _tell_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Says on stderr which fields a resumed run has other than its checkpoint."""
+    old, new = (traverse_util.flatten_dict(dict(c), sep=".") for c in (before, now))
+    changed = [f"{k} {old.get(k)!r} → {new[k]!r}" for k in new if old.get(k) != new[k]]
+    if changed and jax.process_index() == 0:
+        print(f"resumed with changed fields: {'; '.join(changed)}", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,26 +262,49 @@ class _Run:
         train_step = TrainStep(self.game, self.mesh)
         late = _LateMetrics(writer, report, start, train.batch_size)
         newest: dict[str, jax.Array] = {}  # since the last logged step: lazy terms have gaps
-        step = start
+        step, last = start, False
         with _stop_requests() as stopped:
-            while step < self.num_steps and not stopped.is_set():
-                batch = sharding.put_batch(next(self.loader), self.mesh)
+            while not last:
+                try:
+                    batch = sharding.put_batch(next(self.loader), self.mesh)
+                except RecordError:  # costs no step so far
+                    late.flush()
+                    if step > start:
+                        self._save(state, step)
+                    raise
                 state, metrics = train_step(state, batch, step)
                 step += 1
+                # Asked once a step: a signal from here on is the next step's.
+                last = step == self.num_steps or bool(stopped)
                 newest = {**newest, **metrics}
-                if step % train.log_every_steps == 0:
+                if step == self.num_steps or step % train.log_every_steps == 0:
                     late.push(step, newest)
                     newest = {}
                 late.progress(step)
-                last = step == self.num_steps or stopped.is_set()
                 if last or step % train.sample_every_steps == 0:
                     self.sampler.write(state, step)
                 if last or step % train.save_every_steps == 0:
                     late.flush()
-                    self.checkpoints.save(step, state, self.loader.get_state(), self.meta)
+                    self._save(state, step)
         late.progress(step, last=True)
         self.checkpoints.wait()
-        return Outcome(step, self.num_steps)
+        early = stopped[0] if stopped and step < self.num_steps else None
+        return Outcome(step, self.num_steps, early)
+
+    def _save(self, state: GanState, step: int) -> None:
+        """Starts a save, of a state that is worth one."""
+        if not bool(_is_finite((state.gen.params, state.disc.params, state.ema_params))):
+            raise FloatingPointError(
+                f"weights are not finite at step {step}, and were not saved; lower the learning "
+                "rates and go on from the last checkpoint"
+            )
+        if self.checkpoints.latest_step() != step:
+            self.checkpoints.save(step, state, self.loader.get_state(), self.meta)
+
+
+@jax.jit
+def _is_finite(tree: PyTree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 class _LateMetrics:
@@ -240,6 +315,7 @@ class _LateMetrics:
     ) -> None:
         self._writer, self._report = writer, report
         self._start, self._batch_size = start, batch_size
+        self._first_step = start + 1
         self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
         self._note = ""
 
@@ -259,13 +335,12 @@ class _LateMetrics:
         step, metrics = self._pending
         self._pending = None
         values = {name: float(value) for name, value in sorted(jax.device_get(metrics).items())}
-        rate = (step - self._start) * self._batch_size / self._report.elapsed_s
-        self._writer.write(step, {**values, "clips_per_s": round(rate, 3)})
         if bad := [name for name, value in values.items() if not math.isfinite(value)]:
             raise FloatingPointError(
                 f"{', '.join(bad)} not finite at step {step}; lower the learning rates, or start "
                 "again from a checkpoint in the workdir"
             )
+        self._writer.write(step, {**values, "clips_per_s": round(self._rate(step), 3)})
         losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("D", "G") if name in values)
         self._note = f"{losses}, "
 
@@ -273,8 +348,16 @@ class _LateMetrics:
         """Shows the rate and the newest losses."""
         if last:
             self.flush()
-        rate = (step - self._start) * self._batch_size / self._report.elapsed_s
-        self._report.update(step, f"step {step}, {self._note}{rate:.1f} clips/s", last=last)
+        if step == self._first_step:
+            # What compiling took says nothing about the time left.
+            self._start = step
+            self._report.restart_clock(step)
+        self._report.update(
+            step, f"step {step}, {self._note}{self._rate(step):.1f} clips/s", last=last
+        )
+
+    def _rate(self, step: int) -> float:
+        return (step - self._start) * self._batch_size / self._report.elapsed_s
 
 
 class Sampler:
@@ -308,16 +391,16 @@ class Sampler:
 
 
 @contextlib.contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """SIGTERM or Ctrl-C sets the event, so that the loop can save; a second one acts as usual."""
-    stopped = threading.Event()
+def _stop_requests() -> Iterator[list[signal.Signals]]:
+    """Lists SIGTERM or Ctrl-C as it comes, so that the loop can save; a second acts as usual."""
+    stopped: list[signal.Signals] = []
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # signals can be caught in the main thread only
         return
     before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        stopped.set()
+        stopped.append(signal.Signals(number))
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vidgan_jax.types import Batch, PyTree
+from vidgan_jax.types import Batch
 
 DATA_AXIS = "data"
 
@@ -47,11 +47,3 @@ def put_batch(batch: Batch, mesh: Mesh) -> Batch:
     """Makes this process's part of a batch into global arrays on the mesh."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
-
-
-def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Copies host values, equal on all processes, to every device."""
-    sharding = replicated(mesh)
-    # jnp.array inside jit makes new buffers: device_put may alias its argument, and what aliases
-    # can't be donated.
-    return jax.jit(lambda t: t, out_shardings=sharding)(tree)

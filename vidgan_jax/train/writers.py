@@ -28,7 +28,7 @@ class MetricsWriter:
             return
         path = workdir / METRICS
         if path.exists():
-            files.write_bytes(path, _lines_until(path.read_bytes(), resumed_step))
+            files.write_bytes(path, _lines_until(path, resumed_step))
         self._lines = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=resumed_step + 1)
 
@@ -50,8 +50,14 @@ class MetricsWriter:
             self._board.close()
 
 
-def _lines_until(content: bytes, step: int) -> bytes:
+def _lines_until(path: Path, step: int) -> bytes:
     """The whole lines of steps up to `step`."""
-    lines = content.split(b"\n")[:-1]
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    return b"".join(line + b"\n" for line in kept)
+    kept = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            written = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}, line {number} is not one of ours; remove it") from error
+        if written <= step:
+            kept.append(line + b"\n")
+    return b"".join(kept)
