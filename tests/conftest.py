@@ -3,6 +3,7 @@
 import atexit
 import os
 import tempfile
+from collections.abc import Iterator
 
 # In the environment, for the processes that tests start: their numbers must be the same.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
@@ -11,7 +12,7 @@ import jax
 import pytest
 
 from tests.datasets import make_dataset
-from tests.runs import SIZE, Runs, make_runs
+from tests.runs import SIZE, Runs, make_runs, one_device
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -28,3 +29,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """One tiny chain for all tests of verbs: 2D training, inflation, 3D training. Read only."""
     folder = tmp_path_factory.mktemp("runs")
     return make_runs(folder, make_dataset(folder / "data", size=SIZE))
+
+
+@pytest.fixture(scope="session")
+def images_data(runs: Runs) -> str:
+    """The argument that names the chain's data set."""
+    return f"--config.data.path={runs.data}"
+
+
+@pytest.fixture
+def fast() -> Iterator[None]:
+    """Verbs train on one device."""
+    with one_device():
+        yield

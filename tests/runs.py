@@ -18,6 +18,7 @@ from vidgan_jax.data.records import load_info
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train import sharding
 from vidgan_jax.train.checkpoint import Weights, load_weights
+from vidgan_jax.train.writers import METRICS
 
 ROOT = Path(__file__).parents[1]
 CONFIG_2D = f"--config={ROOT / 'configs/resnet2d.py'}:smoke"
@@ -144,3 +145,8 @@ def read_json(path: Path) -> Any:
 def names(folder: Path) -> list[str]:
     """What a folder has in it, sorted; hidden files, too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def logged(workdir: Path) -> list[dict[str, float]]:
+    """What a run has logged, step by step."""
+    return [json.loads(line) for line in (workdir / METRICS).read_text().splitlines()]

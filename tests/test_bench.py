@@ -1,7 +1,6 @@
 """`python -m vidgan_jax.bench`: every benchmark runs, and writes what it shows."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from tests.runs import (
     TINY_2D,
     TINY_3D,
     Runs,
-    one_device,
     read_json,
     refuse,
     succeed,
@@ -19,12 +17,6 @@ from tests.runs import (
 )
 from vidgan_jax import bench
 from vidgan_jax.train import plan
-
-
-@pytest.fixture
-def fast() -> Iterator[None]:
-    with one_device():
-        yield
 
 
 def test_step(tmp_path: Path, capsys: pytest.CaptureFixture[str], fast: None) -> None:

@@ -319,15 +319,9 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         }
         item = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), wanted)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-        restored = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    item=item, restore_args=as_numpy, partial_restore=True
-                ),
-                meta=ocp.args.JsonRestore(),
-            ),
-        )
+        of_state = ocp.args.PyTreeRestore(item=item, restore_args=as_numpy, partial_restore=True)
+        items = ocp.args.Composite(state=of_state, meta=ocp.args.JsonRestore())
+        restored = manager.restore(step, args=items)
     state = restored["state"]
     return Weights(
         gen=_variables(state["gen"]),
