@@ -21,6 +21,7 @@ from tests.runs import (
     TINY_3D,
     Runs,
     fields,
+    logged,
     names,
     succeed,
     trained,
