@@ -198,6 +198,11 @@ def test_configs_of_older_checkpoints_are_read() -> None:
     assert parse(raw, CHOICES).init.temporal_noise == 0
 
 
+def test_seeds_fit_a_key() -> None:
+    with pytest.raises(ValueError, match=r"config\.train\.seed \(=4294967296\) must be below 2³²"):
+        parse(changed("train.seed", 1 << 32), CHOICES)
+
+
 def test_the_most_channels_are_at_least_those_at_full_resolution() -> None:
     with pytest.raises(ValueError, match=r"max_features \(=15\) must be at least .*features \(=16"):
         parse(changed("model.max_features", 15), CHOICES)

@@ -252,6 +252,8 @@ def _check(config: Config) -> None:
             f"config.data.resize (={data.resize}) must be at least config.model.size "
             f"(={model.size}), which is cropped from it"
         )
+    if train.seed >= 1 << 32:
+        raise ValueError(f"config.train.seed (={train.seed}) must be below 2³², as JAX's keys are")
     if bool(train.num_steps) == bool(train.num_epochs):
         raise ValueError(
             f"give one of config.train.num_steps (={train.num_steps}) and num_epochs "

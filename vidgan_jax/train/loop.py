@@ -214,6 +214,7 @@ def _restore_or_start(
         )
         state, position, meta = checkpoints.restore(latest, like)
         loader.set_state(position)
+        _check_time(meta["config"]["model"], experiment, checkpoints.directory / str(latest))
         _tell_changes(meta["config"], make_meta(dataclasses.asdict(experiment.config))["config"])
         return state, latest
     if initial is None:
@@ -227,6 +228,16 @@ def _restore_or_start(
     # As arguments: what a jitted function closes over becomes constants of the program.
     place = jax.jit(start, out_shardings=everywhere)
     return place(initial.gen, initial.disc, initial.ema_params), 0
+
+
+def _check_time(model: Mapping[str, Any], experiment: Experiment, where: Path) -> None:
+    """Refuses the one change of a model that its parameters' shapes don't tell."""
+    old, new = tuple(model["time_stages"]), experiment.config.model.time_stages
+    if experiment.config.model.num_frames and old != new:
+        raise ValueError(
+            f"config.model.time_stages (={new}) is {old} in {where}; set it as it was, or give "
+            "another --workdir"
+        )
 
 
 def _tell_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -1,10 +1,13 @@
 """Metrics on disk: one JSON object a line, and TensorBoard's event files."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from vidgan_jax import files
 
@@ -14,6 +17,9 @@ TENSORBOARD = "tensorboard"
 
 class MetricsWriter:
     """Writes scalars of a step to `metrics.jsonl` and to `tensorboard/`. A context manager.
+
+    A step is on disk when `write` returns. Not by tensorboardX's `SummaryWriter`: its thread dies
+    of a full disk, and whoever adds scalars then waits for it for ever.
 
     Args:
       workdir: the run's folder.
@@ -30,24 +36,41 @@ class MetricsWriter:
         if path.exists():
             files.write_bytes(path, _lines_until(path, resumed_step))
         self._lines = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=resumed_step + 1)
+        (workdir / TENSORBOARD).mkdir(exist_ok=True)
+        self._board = EventsWriter(str(workdir / TENSORBOARD / "events"))
+        # Has TensorBoard drop what it knows of later steps.
+        start = SessionLog(status=SessionLog.START)
+        self._board.write_event(
+            Event(wall_time=time.time(), step=resumed_step + 1, session_log=start)
+        )
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes the scalars of `step`."""
+        """Writes the scalars of `step`.
+
+        Raises:
+          OSError: the disk is full, say.
+        """
         if not self._enabled:
             return
         self._lines.write(json.dumps({"step": step, **scalars}) + "\n")
         self._lines.flush()
         for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
+            event = Event(wall_time=time.time(), step=step, summary=scalar(name, value))
+            self._board.write_event(event)
+        self._board.flush()
 
     def __enter__(self) -> "MetricsWriter":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._enabled:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._enabled:
+            return
+        try:
             self._lines.close()
             self._board.close()
+        except OSError:
+            if kind is None:  # else the error on its way out comes first
+                raise
 
 
 def _lines_until(path: Path, step: int) -> bytes:
