@@ -378,7 +378,12 @@ def save_weights(
     target = Path(directory).absolute() / FOLDER
     try:
         options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-        with contextlib.closing(_manager(target, options)) as manager:
+        # Nothing changes the arrays while they are written: orbax need not copy them all first.
+        as_is = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
+        handlers = (np.ndarray, as_is), (jax.Array, ocp.type_handlers.ArrayHandler())
+        registry = ocp.type_handlers.create_type_handler_registry(*handlers)
+        sparing = {"type_handler_registry": registry, "save_concurrent_gb": 1}
+        with contextlib.closing(_manager(target, options, **sparing)) as manager:
             state = {"gen": player(gen), "disc": player(disc), "ema_params": ema_params}
             manager.save(
                 step,
