@@ -82,15 +82,13 @@ def initial_state(experiment: Experiment, game: Game) -> GanState:
     return create_state(key, gen, disc, game.gen_optimizer, game.disc_optimizer)
 
 
-def state_from(weights: Weights, experiment: Experiment, game: Game) -> GanState:
+def state_from(
+    experiment: Experiment, game: Game, gen: VariableDict, disc: VariableDict, ema_params: PyTree
+) -> GanState:
     """A state at step 0 around given weights, with fresh optimisers; traceable."""
+    key = jax.random.key(experiment.config.train.seed)
     return create_state(
-        jax.random.key(experiment.config.train.seed),
-        weights.gen,
-        weights.disc,
-        game.gen_optimizer,
-        game.disc_optimizer,
-        ema_params=weights.ema_params,
+        key, gen, disc, game.gen_optimizer, game.disc_optimizer, ema_params=ema_params
     )
 
 
@@ -221,12 +219,8 @@ def _restore_or_start(
         make = functools.partial(initial_state, experiment, game)
         return jax.jit(make, out_shardings=everywhere)(), 0
 
-    def start(gen: VariableDict, disc: VariableDict, ema_params: PyTree) -> GanState:
-        weights = dataclasses.replace(initial, gen=gen, disc=disc, ema_params=ema_params)
-        return state_from(weights, experiment, game)
-
     # As arguments: what a jitted function closes over becomes constants of the program.
-    place = jax.jit(start, out_shardings=everywhere)
+    place = jax.jit(functools.partial(state_from, experiment, game), out_shardings=everywhere)
     return place(initial.gen, initial.disc, initial.ema_params), 0
 
 
