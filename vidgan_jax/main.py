@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidgan_jax import cli, experiment, inflate
 from vidgan_jax.config import DataConfig
-from vidgan_jax.data.records import ClipSource, load_info
+from vidgan_jax.data.records import ClipSource
 from vidgan_jax.data.sampling import fitting_clips
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.preparation import embedded
@@ -31,23 +31,25 @@ def data_folder(data: DataConfig, *, render: bool) -> Path:
     return scenes.folder
 
 
-def open_clips(exp: Experiment, folder: Path) -> ClipSource:
-    """The split's clips; refuses a missing split, a damaged index, clips that are all too short."""
+def open_clips(exp: Experiment, folder: Path) -> tuple[ClipSource, tuple[int, int]]:
+    """The split's clips, and how many of them, of how many videos, are long enough.
+
+    Refuses a missing split, a damaged index, clips that are all too short.
+    """
     source = ClipSource(folder, exp.config.data.split)
-    fitting_clips(source, exp.clip_spec)
-    return source
+    fitting = fitting_clips(source, exp.clip_spec)
+    return source, (len(fitting), len(set(source.video[fitting].tolist())))
 
 
 def show_plan(exp: Experiment, style: str) -> int:
     """`--dry_run`: prints what would be done."""
     data = exp.config.data
     folder = data_folder(data, render=False)
-    info = load_info(folder) if data.path or (folder / "info.json").exists() else None
-    if info:
-        open_clips(exp, folder)
+    there = data.path or (folder / "info.json").exists()
+    found = open_clips(exp, folder)[1] if there else None
     if exp.config.init.path:
         inflate.initial_weights(exp)
-    planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), info=info)
+    planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), found=found)
     if style == "json":
         print(json.dumps(planned, indent=2))
     else:
@@ -63,7 +65,7 @@ def train(args: argparse.Namespace) -> int:
         return show_plan(exp, args.dry_run)
     workdir = Path(args.workdir or Path("workdir") / exp.config.name)
     data = exp.config.data
-    source = open_clips(exp, Path(data.path)) if data.path else None
+    source = open_clips(exp, Path(data.path))[0] if data.path else None
     initial = None
     if (start := exp.config.init).path and not checkpoint.has_checkpoint(workdir):
         initial, source_2d = inflate.initial_weights(exp)
@@ -71,7 +73,7 @@ def train(args: argparse.Namespace) -> int:
         print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
     cli.output_folder("--workdir", workdir)
     if source is None:
-        source = open_clips(exp, data_folder(data, render=True))
+        source, _ = open_clips(exp, data_folder(data, render=True))
     outcome = loop.train(exp, source, workdir, initial=initial)
     if not outcome.finished:
         print(f"stopped and saved at step {outcome.step}; run the same command to go on")

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import pytest
 
 from vidgan_jax import experiment
-from vidgan_jax.data.info import DatasetInfo, SplitInfo
 from vidgan_jax.models.resnet import ResnetDiscriminator, ResnetGenerator
 from vidgan_jax.train import loop, plan, sharding
 
@@ -17,16 +16,13 @@ from vidgan_jax.train import loop, plan, sharding
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 RESNET = str(Path(__file__).parents[2] / "configs" / "resnet{}.py")
-INFO = DatasetInfo(
-    splits={"train": SplitInfo(640, 32, num_frames=20480, num_label_maps=0, shards=())},
-    height=160, width=160, fps=24.0, image_format="jpeg", label_ids=(), spec={}, checksum="",
-)  # fmt: skip
+FOUND = (640, 32)  # clips, videos
 
 
-def make_plan(config: str, *overrides: str, info: DatasetInfo | None = None) -> dict[str, Any]:
+def make_plan(config: str, *overrides: str, found: tuple[int, int] | None = None) -> dict[str, Any]:
     built = experiment.build(experiment.load_config(config, overrides))
     mesh = sharding.make_mesh(8)
-    return plan.make_plan(built, mesh, data_path="some/where", info=info)
+    return plan.make_plan(built, mesh, data_path="some/where", found=found)
 
 
 def test_describe_lists_modules_as_they_are_called() -> None:
@@ -73,7 +69,7 @@ def test_num_bytes() -> None:
 )
 def test_plan_of_the_thesiss_networks(rank: str, parameters: tuple[int, int]) -> None:
     """The counts of the documented layout, by the config that ships; all of it survives JSON."""
-    planned = make_plan(RESNET.format(rank), info=INFO)
+    planned = make_plan(RESNET.format(rank), found=FOUND)
     networks = planned["networks"]
     assert (
         networks["generator"]["parameters"],
@@ -117,7 +113,7 @@ def test_activations_grow_with_the_share_of_a_device() -> None:
 def test_batch_data_and_steps() -> None:
     """8 devices share a batch of 16; 400 epochs of 640 clips are 16 000 steps."""
     overrides = ["--config.train.batch_size=16", "--config.train.num_disc_steps=2"]
-    planned = make_plan(RESNET.format("2d"), *overrides, "--config.data.path=x", info=INFO)
+    planned = make_plan(RESNET.format("2d"), *overrides, "--config.data.path=x", found=FOUND)
     assert planned["batch"] == {"global": 16, "per_process": 16, "per_device": 2, "disc_steps": 2}
     assert planned["data"] == {
         "path": "some/where",
@@ -153,7 +149,7 @@ def test_the_plan_is_printed(
 ) -> None:
     """Counts, shapes, batch and memory, for people."""
     monkeypatch.setenv("COLUMNS", "160")
-    plan.print_plan(make_plan(RESNET.format("3d"), "--config.model.size=16", info=INFO))
+    plan.print_plan(make_plan(RESNET.format("3d"), "--config.model.size=16", found=FOUND))
     printed = " ".join(capsys.readouterr().out.split())
     for text in (
         "parameters", "block_0", "conv_img", "ResnetBlock", "8 × 16 × 16 × 3", "plan of resnet3d",

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
-from vidgan_jax.data.info import DatasetInfo
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train import loop, sharding
 from vidgan_jax.types import PyTree
@@ -90,7 +89,7 @@ def num_bytes(tree: PyTree) -> int:
 
 
 def make_plan(
-    experiment: Experiment, mesh: Mesh, *, data_path: str, info: DatasetInfo | None
+    experiment: Experiment, mesh: Mesh, *, data_path: str, found: tuple[int, int] | None
 ) -> dict[str, Any]:
     """The plan as JSON takes it.
 
@@ -98,7 +97,8 @@ def make_plan(
       experiment: what would be trained.
       mesh: on which devices.
       data_path: of the data set, or where the embedded scenes would be.
-      info: of the data set; None where it is not there yet.
+      found: clips that examples can be cut from, and their videos; None where the data is not there
+        yet.
 
     Raises:
       ValueError: the batch can't be divided over the devices.
@@ -113,8 +113,8 @@ def make_plan(
             experiment.discriminator, jnp.zeros((1, *experiment.example_shape))
         ),
     }
-    split = info.splits.get(config.data.split) if info else None
-    num_steps = experiment.num_steps(split.num_clips) if split else train.num_steps or None
+    num_clips, num_videos = found or (None, None)
+    num_steps = experiment.num_steps(num_clips) if num_clips else train.num_steps or None
     return {
         "name": config.name,
         "networks": {
@@ -128,8 +128,8 @@ def make_plan(
             "path": data_path,
             "embedded": not config.data.path,
             "split": config.data.split,
-            "clips": split.num_clips if split else None,
-            "videos": split.num_videos if split else None,
+            "clips": num_clips,
+            "videos": num_videos,
             "example_shape": list(experiment.example_shape),
         },
         "devices": {
