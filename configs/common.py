@@ -6,31 +6,76 @@
 from ml_collections import ConfigDict
 
 
-def resnet(*, num_frames: int) -> ConfigDict:
-    """The ResNet GAN at the thesis's size; `num_frames` = 0 for images."""
+def _model(name: str, num_frames: int, **fields: object) -> ConfigDict:
     return ConfigDict(
         {
-            "name": "resnet",
+            "name": name,
             "size": 128,
             "num_frames": num_frames,
-            "z_dim": 256,
-            "features": 64,
-            "max_features": 1024,
-            "time_stages": (0,),
-            "init_scale": 1 / 3,
+            "gen_batch_norm": False,
+            "disc_batch_norm": False,
+            "gen_spectral_norm": False,
+            "disc_spectral_norm": False,
+            **fields,
         }
     )
 
 
-def data(*, stride: int = 3) -> ConfigDict:
-    """Resized to 160×160, cropped, flipped; the embedded scenes where `path` is empty."""
+def resnet(*, num_frames: int) -> ConfigDict:
+    """The ResNet GAN at the thesis's size; `num_frames` = 0 for images."""
+    return _model(
+        "resnet",
+        num_frames,
+        z_dim=256,
+        features=64,
+        max_features=1024,
+        time_stages=(0,),
+        init_scale=1 / 3,
+    )
+
+
+def dcgan(*, num_frames: int) -> ConfigDict:
+    """DCGAN at the thesis's size, with its spectral norm; `num_frames` = 0 for images."""
+    return _model(
+        "dcgan",
+        num_frames,
+        z_dim=64,
+        features=64,
+        max_features=512,
+        time_stages=(0, 1, 2, 3, 4),
+        init_scale=0.0,
+        gen_batch_norm=True,
+        disc_batch_norm=True,
+        gen_spectral_norm=True,
+        disc_spectral_norm=True,
+    )
+
+
+def vgan(*, num_frames: int) -> ConfigDict:
+    """VGAN with two streams, 64×64, as in its paper; `num_frames` = 0 for images."""
+    return _model(
+        "vgan",
+        num_frames,
+        size=64,
+        z_dim=100,
+        features=64,
+        max_features=512,
+        time_stages=(0, 1, 2, 3),
+        init_scale=0.0,
+        gen_batch_norm=True,
+        disc_batch_norm=True,
+    )
+
+
+def data(*, resize: int = 160, stride: int = 3, start_frames: int = 8) -> ConfigDict:
+    """Resized, cropped, flipped; the embedded scenes where `path` is empty."""
     return ConfigDict(
         {
             "path": "",
             "split": "train",
-            "resize": 160,
+            "resize": resize,
             "stride": stride,
-            "start_frames": 8,
+            "start_frames": start_frames,
             "flip": True,
             "num_workers": 0,
             "num_threads": 2,
@@ -40,9 +85,20 @@ def data(*, stride: int = 3) -> ConfigDict:
     )
 
 
-def logistic_r1() -> ConfigDict:
-    """The logistic loss, non-saturating for the generator, with R1 in every step."""
-    return ConfigDict({"adversarial": "logistic", "r1_gamma": 10.0, "r1_every_steps": 1})
+def loss(adversarial: str, *, r1_gamma: float = 0.0, mask_weight: float = 0.0) -> ConfigDict:
+    """An adversarial loss; R1, R2, WGAN-GP's penalty and weight clipping go with any."""
+    return ConfigDict(
+        {
+            "adversarial": adversarial,
+            "r1_gamma": r1_gamma,
+            "r1_every_steps": 1,
+            "r2_gamma": 0.0,
+            "gp_weight": 0.0,
+            "weight_clip": 0.0,
+            "least_squares": (-1.0, 1.0, 0.0),
+            "mask_weight": mask_weight,
+        }
+    )
 
 
 def rmsprop(learning_rate: float, *, decay_from: float) -> ConfigDict:
@@ -56,6 +112,21 @@ def rmsprop(learning_rate: float, *, decay_from: float) -> ConfigDict:
             "beta2": 0.999,
             "eps": 1e-8,
             "decay_from": decay_from,
+        }
+    )
+
+
+def adam(learning_rate: float, *, beta1: float) -> ConfigDict:
+    """Adam at a constant rate."""
+    return ConfigDict(
+        {
+            "name": "adam",
+            "learning_rate": learning_rate,
+            "decay": 0.99,
+            "beta1": beta1,
+            "beta2": 0.999,
+            "eps": 1e-8,
+            "decay_from": 1.0,
         }
     )
 
@@ -81,20 +152,33 @@ def training(*, batch_size: int, num_epochs: float) -> ConfigDict:
 
 def init(*, path: str = "") -> ConfigDict:
     """Start from trained weights, inflated where they are of the 2D network."""
-    return ConfigDict({"path": path, "profile": "average", "temporal_noise": 0.0})
+    return ConfigDict(
+        {
+            "path": path,
+            "profile": "average",
+            "temporal_noise": 0.0,
+            "mode": "exact",
+            "opt_state": False,
+        }
+    )
 
 
 def shrink(config: ConfigDict) -> None:
-    """Makes a config learn something in minutes on two CPU cores.
-
-    32×32 frames, narrow networks, a larger initial scale, lazy and weaker R1 (its weight goes with
-    the number of pixels), and Adam, whose first steps are not as large as RMSProp's.
-    """
-    config.model.update(size=32, z_dim=64, features=16, max_features=128, init_scale=2.0)
+    """Makes a config one for minutes on two CPU cores: 32×32 frames, narrow networks."""
+    config.model.update(size=32, z_dim=64, features=16, max_features=128)
     config.data.update(resize=40)
-    config.loss.update(r1_gamma=0.2, r1_every_steps=4)
-    for optimizer in (config.gen_optimizer, config.disc_optimizer):
-        optimizer.update(name="adam", beta2=0.99)
     config.train.update(
         num_epochs=0.0, sample_every_steps=250, save_every_steps=250, ema_decay=0.99
     )
+
+
+def hurry_resnet(config: ConfigDict) -> None:
+    """Makes a shrunk ResNet GAN learn within minutes.
+
+    A larger initial scale, lazy and weaker R1 (its weight goes with the number of pixels), and
+    Adam, whose first steps are not as large as RMSProp's, at a higher rate.
+    """
+    config.model.init_scale = 2.0
+    config.loss.update(r1_gamma=0.2, r1_every_steps=4)
+    for optimizer in (config.gen_optimizer, config.disc_optimizer):
+        optimizer.update(name="adam", beta2=0.99, learning_rate=1e-3)

@@ -12,7 +12,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "name": "resnet2d",
             "model": common.resnet(num_frames=0),
             "data": common.data(),
-            "loss": common.logistic_r1(),
+            "loss": common.loss("logistic", r1_gamma=10.0),
             "gen_optimizer": common.rmsprop(1e-4, decay_from=0.5),
             "disc_optimizer": common.rmsprop(1e-4, decay_from=0.5),
             "train": common.training(batch_size=64, num_epochs=400.0),
@@ -21,9 +21,8 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     if variant == "smoke":
         common.shrink(config)
+        common.hurry_resnet(config)
         config.train.update(batch_size=16, num_steps=3000)
-        config.gen_optimizer.learning_rate = 1e-3
-        config.disc_optimizer.learning_rate = 1e-3
     elif variant:
         raise ValueError(f"configs/resnet2d.py has no variant {variant!r}; there is :smoke")
     return config

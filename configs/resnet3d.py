@@ -16,7 +16,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "name": "resnet3d",
             "model": common.resnet(num_frames=8),
             "data": common.data(),
-            "loss": common.logistic_r1(),
+            "loss": common.loss("logistic", r1_gamma=10.0),
             "gen_optimizer": common.rmsprop(1e-5, decay_from=1.0),
             "disc_optimizer": common.rmsprop(3e-5, decay_from=1.0),
             "train": common.training(batch_size=16, num_epochs=20.0),
@@ -25,9 +25,8 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     if variant == "smoke":
         common.shrink(config)
+        common.hurry_resnet(config)
         config.train.update(batch_size=8, num_steps=150)
-        config.gen_optimizer.learning_rate = 1e-3
-        config.disc_optimizer.learning_rate = 1e-3
         config.init.temporal_noise = 1.0  # movement within hundreds of steps, not thousands
     elif variant:
         raise ValueError(f"configs/resnet3d.py has no variant {variant!r}; there is :smoke")

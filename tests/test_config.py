@@ -121,11 +121,35 @@ def test_time_stages_must_be_whole_numbers(value: Any) -> None:
         parse(changed("model.time_stages", value), CHOICES)
 
 
+@pytest.mark.parametrize("value", [1.0, (0, "a"), (True, 1, 0), (0, float("nan"), 1), None])
+def test_labels_must_be_numbers(value: Any) -> None:
+    text = r"config\.loss\.least_squares \(=.*\) must be a tuple of finite numbers"
+    with pytest.raises(ValueError, match=text):
+        parse(changed("loss.least_squares", value), CHOICES)
+
+
+def test_labels_are_three() -> None:
+    assert parse(changed("loss.least_squares", [0, 1, 1]), CHOICES).loss.least_squares == (0, 1, 1)
+    with pytest.raises(ValueError, match=r"least_squares \(=\(0\.0, 1\.0\)\) must be three labels"):
+        parse(changed("loss.least_squares", (0, 1)), CHOICES)
+
+
+@pytest.mark.parametrize("field", ["r1_gamma", "r2_gamma", "gp_weight"])
+def test_penalties_need_a_discriminator_that_judges_one_by_one(field: str) -> None:
+    raw = changed("model.disc_batch_norm", True)
+    raw["loss"]["r1_gamma"] = 0.0
+    parse(raw, CHOICES)
+    raw["loss"][field] = 1.0
+    with pytest.raises(ValueError, match=rf"loss\.{field} needs .*model\.disc_batch_norm=False"):
+        parse(raw, CHOICES)
+
+
 def test_every_kind_of_field_is_tested_here() -> None:
     """The tests above take every field of every section."""
     sections = [s for s in typing.get_type_hints(Config).values() if dataclasses.is_dataclass(s)]
+    kinds = (int, float, str, bool, tuple[int, ...], tuple[float, ...])
     num_fields = sum(len(dataclasses.fields(section)) for section in sections)
-    assert len(field_paths(int, float, str, bool, tuple[int, ...])) == num_fields
+    assert len(field_paths(*kinds)) == num_fields
 
 
 # --- rules
@@ -142,7 +166,7 @@ AT_LEAST_0 = [
 AT_LEAST_0_REAL = [
     "model.init_scale",
     "init.temporal_noise",
-    "loss.r1_gamma",
+    "loss.r1_gamma", "loss.r2_gamma", "loss.gp_weight", "loss.weight_clip", "loss.mask_weight",
 "train.num_epochs", "gen_optimizer.learning_rate", "gen_optimizer.eps",
     "disc_optimizer.learning_rate", "disc_optimizer.eps",
 ]  # fmt: skip

@@ -54,7 +54,7 @@ def small(**overrides: Any) -> dict[str, Any]:
 def test_every_config_builds(file: Path, variant: str) -> None:
     built = experiment.build(experiment.load_config(f"{file}{variant}"))
     assert built.config.name == file.stem
-    assert len(built.example_shape) == (4 if file.stem.endswith("3d") else 3)
+    assert len(built.example_shape) == (3 if file.stem.endswith("2d") else 4)
 
 
 def test_what_a_config_describes() -> None:
@@ -113,7 +113,14 @@ def test_the_networks_start_from_different_keys() -> None:
         ({"model__num_frames": 7}, r"num_frames \(=7\) must be a multiple of 2"),
         ({"model__time_stages": (2,)}, r"time_stages \(=\(2,\)\) must be different numbers from 0"),
         ({"model__time_stages": (0, 0)}, r"time_stages \(=\(0, 0\)\)"),
-        ({"model__name": "resnett"}, r"config\.model\.name \(='resnett'\) must be one of resnet"),
+        (
+            {"model__name": "resnett"},
+            r"config\.model\.name \(='resnett'\) must be one of dcgan, resnet",
+        ),
+        ({"model__gen_batch_norm": True}, r"gen_batch_norm \(=True\): the ResNet GAN has no place"),
+        ({"loss__mask_weight": 0.1}, r"mask_weight \(=0\.1\) is of VGAN's mask.*is 'resnet'"),
+        ({"init__mode": "exactly"}, r"init\.mode \(='exactly'\) must be one of exact, thesis"),
+        ({"init__profile": "mean"}, r"init\.profile \(='mean'\) must be one of average, central"),
         ({"loss__adversarial": "hinged"}, r"loss\.adversarial \(='hinged'\) .*logistic_minimax"),
         ({"gen_optimizer__name": "sgd"}, r"gen_optimizer\.name \(='sgd'\) .*rmsprop, adam"),
         ({"disc_optimizer__name": "sgd"}, r"disc_optimizer\.name \(='sgd'\) .*rmsprop, adam"),

@@ -1,5 +1,6 @@
-"""`python -m vidgan_jax.generate`: latents, paths through them, files."""
+"""`python -m vidgan_jax.generate`: single latents, paths, sums; and their files."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,20 @@ from tests.runs import (
     Runs,
     names,
     read_json,
-    refuse,
     succeed,
     trained,
     type_in,
 )
 from vidgan_jax import generate
 from vidgan_jax.data import media
-from vidgan_jax.train import checkpoint
+from vidgan_jax.synthesis.latents import draw_latents
+from vidgan_jax.synthesis.run import run_generator
 
 SHEETS = ["contact_sheet.gif", "contact_sheet.mp4", "contact_sheet.png", "contact_sheet.webp"]
 
 
 def draw(seed: int = 0, num: int = 3, truncation: float | None = None) -> np.ndarray:
-    return np.asarray(generate.draw_latents(seed, num, Z_DIM, truncation))
+    return np.asarray(draw_latents(seed, num, Z_DIM, truncation))
 
 
 def read_mp4(path: Path) -> tuple[list[np.ndarray], float]:
@@ -54,69 +55,12 @@ def run(workdir: Path, out: Path, *options: str) -> Mapping[str, Any]:
     return read_json(out / generate.REPORT)
 
 
-def examples_of(workdir: Path, latents: np.ndarray, **options: Any) -> np.ndarray:
-    options = {"batch_size": 8, **options}
-    return generate.run_generator(*trained(workdir), jnp.asarray(latents), **options)
+def examples_of(workdir: Path, latents: np.ndarray, *, averaged: bool = True) -> np.ndarray:
+    exp, weights = trained(workdir)
+    return run_generator(exp, weights, jnp.asarray(latents), batch_size=8, averaged=averaged)
 
 
-# Latents.
-
-
-@pytest.mark.parametrize("truncation", [None, 1.0])
-@pytest.mark.parametrize(("num", "many"), [(1, 2), (3, 8)])
-def test_number_i_is_the_same_however_many_there_are(
-    num: int, many: int, truncation: float | None
-) -> None:
-    few, all_of_them = draw(5, num, truncation), draw(5, many, truncation)
-    np.testing.assert_array_equal(few, all_of_them[:num])
-
-
-def test_latents_are_standard_normal_and_seeds_differ() -> None:
-    latents = np.asarray(generate.draw_latents(0, 2000, 16, None))
-    assert latents.dtype == np.float32
-    assert abs(latents.mean()) < 0.02
-    assert abs(latents.std() - 1) < 0.02
-    assert len(np.unique(latents.round(4), axis=0)) == 2000
-    assert not np.isin(draw(seed=1), draw(seed=0)).any()
-
-
-@pytest.mark.parametrize("truncation", [0.5, 2.0])
-def test_truncation_bounds_every_component(truncation: float) -> None:
-    latents = np.asarray(generate.draw_latents(0, 500, 16, truncation))
-    assert np.abs(latents).max() <= truncation
-    assert np.abs(latents).max() > 0.95 * truncation
-    assert abs(latents.mean()) < 0.03
-
-
-# Paths.
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5])
-def test_a_path_hits_its_latents_and_is_closed(steps: int) -> None:
-    latents = draw(num=3)
-    path = np.asarray(generate.interpolate(jnp.asarray(latents), steps))
-    assert path.shape == (3 * steps, Z_DIM)
-    np.testing.assert_allclose(path[::steps], latents, rtol=1e-5)
-    # On from the last towards the first: no jump, and no stop.
-    strides = np.linalg.norm(np.roll(path, -1, axis=0) - path, axis=1)
-    assert (
-        strides.max() < np.linalg.norm(latents - np.roll(latents, -1, axis=0), axis=1).max() + 1e-5
-    )
-    assert strides.min() > 0
-
-
-def test_a_path_between_unit_latents_is_a_great_circle() -> None:
-    """Equal angles from step to step, and length 1 all the way."""
-    latents = jnp.asarray([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
-    path = np.asarray(generate.interpolate(latents, 9))
-    np.testing.assert_allclose(np.linalg.norm(path, axis=1), 1, rtol=1e-5)
-    cosines = np.sum(path * np.roll(path, -1, axis=0), axis=1)
-    np.testing.assert_allclose(np.arccos(cosines), np.pi / 2 / 9, rtol=1e-3)
-
-
-def test_a_path_between_equal_latents_stands_still() -> None:
-    path = generate.interpolate(jnp.ones((2, Z_DIM)), 4)
-    np.testing.assert_allclose(path, 1, rtol=1e-5)
+# Files.
 
 
 def test_a_film_goes_back_and_forth_in_its_clips() -> None:
@@ -128,37 +72,6 @@ def test_a_film_goes_back_and_forth_in_its_clips() -> None:
     assert generate.walk(clips[:, :1]).shape == (9, 2, 2, 3)
 
 
-# The generator.
-
-
-def test_batches_change_nothing(runs: Runs) -> None:
-    latents = draw(num=5)
-    whole = examples_of(runs.clips, latents)
-    assert whole.dtype == np.uint8
-    assert whole.shape == (5, NUM_FRAMES, SIZE, SIZE, 3)
-    for batch_size in (1, 2):
-        parts = examples_of(runs.clips, latents, batch_size=batch_size).astype(int)
-        assert np.abs(parts - whole).max() <= 1
-
-
-def test_the_average_and_the_last_generator_differ(runs: Runs) -> None:
-    latents = draw(num=2)
-    last = examples_of(runs.images, latents, averaged=False).astype(int)
-    assert np.abs(last - examples_of(runs.images, latents)).max() > 1
-
-
-def test_a_freshly_inflated_generator_makes_the_images_stand_still(runs: Runs) -> None:
-    latents = draw(num=4)
-    images = examples_of(runs.images, latents).astype(int)
-    clips = examples_of(runs.inflated, latents).astype(int)
-    assert clips.shape == (4, NUM_FRAMES, SIZE, SIZE, 3)
-    assert np.abs(clips - images[:, None]).max() <= 1
-    assert np.abs(images - images[:1]).max() > 1  # or a constant would do
-
-
-# Files.
-
-
 def test_images(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = run(runs.images, tmp_path, "--num=3", "--seed=7")
     images = [f"image_{i:04d}.png" for i in range(3)]
@@ -167,6 +80,7 @@ def test_images(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for name, image in zip(images, expected, strict=True):
         assert np.abs(read_png(tmp_path / name) - image).max() <= 1
     assert report == {
+        "files": [*images, "contact_sheet.png"],
         "checkpoint": str(runs.images / "checkpoints" / str(NUM_STEPS)),
         "step": NUM_STEPS,
         "code": report["code"],
@@ -174,6 +88,8 @@ def test_images(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "num": 3,
         "truncation": None,
         "interpolate": 0,
+        "interpolation": None,
+        "arithmetic": None,
         "ema": True,
         "fps": 8.0,
         "shape": [3, SIZE, SIZE, 3],
@@ -186,6 +102,7 @@ def test_clips_of_all_formats(runs: Runs, tmp_path: Path) -> None:
     report = run(runs.clips, tmp_path, "--num=2", "--truncation=1", "--format", *formats)
     clips = [f"clip_{i:04d}{suffix}" for i in range(2) for suffix in sorted(formats)]
     assert names(tmp_path) == sorted([*clips, *SHEETS, generate.REPORT])
+    assert sorted([*report["files"], generate.REPORT]) == names(tmp_path)
     assert report["shape"] == [2, NUM_FRAMES, SIZE, SIZE, 3]
     assert report["truncation"] == 1.0
     assert report["fps"] == 12.0  # 24 of the data, every second frame
@@ -230,6 +147,8 @@ def test_interpolated_images_begin_with_each_image(runs: Runs, tmp_path: Path) -
     frames, rate = read_mp4(tmp_path / "film" / "interpolation.mp4")
     assert (len(frames), rate) == (12, 24.0)
     assert report["shape"] == [12, SIZE, SIZE, 3]
+    assert (report["interpolate"], report["interpolation"]) == (4, "spherical")
+    assert sorted(report["files"]) == ["contact_sheet.png", "interpolation.mp4"]
     sheets = [read_png(tmp_path / kind / "contact_sheet.png") for kind in ("plain", "film")]
     assert np.abs(sheets[0] - sheets[1]).max() <= 1
 
@@ -242,103 +161,150 @@ def test_interpolated_clips(runs: Runs, tmp_path: Path) -> None:
     assert (len(frames), rate, report["fps"]) == (6, 12.0, 12.0)
 
 
+def test_kinds_of_interpolation_share_their_ends_only(runs: Runs, tmp_path: Path) -> None:
+    """On the way they differ by more than what the film's encoder loses."""
+    films = []
+    for kind in ("linear", "spherical"):
+        options = ("--num=3", "--interpolate=2", f"--interpolation={kind}")
+        assert run(runs.images, tmp_path / kind, *options)["interpolation"] == kind
+        films.append(np.stack(read_mp4(tmp_path / kind / "interpolation.mp4")[0]).astype(int))
+    ends, ways = [np.abs(films[0] - films[1])[i::2].mean() for i in (0, 1)]
+    assert ways > 2 * ends
+
+
+EXPRESSION = "(0,1,2) - 3 + 1"
+
+
+def latents_of_expression(*, rescale: bool) -> np.ndarray:
+    """Of `EXPRESSION`, term by term, in numpy."""
+    z = draw(seed=7, num=4).astype(np.float64)
+    parts = np.stack([z[:3].mean(0), z[3], z[1], z[:3].mean(0) - z[3] + z[1]])
+    if rescale:
+        length = np.linalg.norm(z, axis=1)
+        wanted = np.array([length[:3].mean(), length[3], length[1], length[[0, 1, 2, 3, 1]].mean()])
+        parts *= (wanted / np.linalg.norm(parts, axis=1))[:, None]
+    return parts.astype(np.float32)
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+def test_arithmetic_of_images(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], rescale: bool
+) -> None:
+    option = "--rescale" if rescale else "--no-rescale"
+    report = run(runs.images, tmp_path, f"--arithmetic={EXPRESSION}", "--seed=7", option)
+    pictures = ["term_0.png", "term_1.png", "term_2.png", "result.png"]
+    assert names(tmp_path) == sorted([*pictures, "contact_sheet.png", generate.REPORT])
+    expected = examples_of(runs.images, latents_of_expression(rescale=rescale))
+    for name, image in zip(pictures, expected, strict=True):
+        assert np.abs(read_png(tmp_path / name) - image).max() <= 1
+    row = media.tile_images(media.enlarge(expected), columns=4).astype(int)
+    assert np.abs(read_png(tmp_path / "contact_sheet.png") - row).max() <= 1
+    assert report["arithmetic"] == {
+        "expression": EXPRESSION,
+        "terms": [
+            {"sign": "+", "latents": [0, 1, 2]},
+            {"sign": "-", "latents": [3]},
+            {"sign": "+", "latents": [1]},
+        ],
+        "rescale": rescale,
+    }
+    assert (report["num"], report["interpolation"]) == (None, None)
+    assert report["files"] == [*pictures, "contact_sheet.png"]
+    assert f"3 terms and their result as images of step {NUM_STEPS}" in capsys.readouterr().out
+
+
+def test_arithmetic_of_clips(runs: Runs, tmp_path: Path) -> None:
+    options = ("--seed=7", "--format", ".mp4", ".gif")
+    report = run(runs.clips, tmp_path, f"--arithmetic={EXPRESSION}", *options)
+    stems = ["term_0", "term_1", "term_2", "result"]
+    films = [stem + suffix for stem in stems for suffix in (".mp4", ".gif")]
+    assert names(tmp_path) == sorted([*films, *SHEETS, generate.REPORT])
+    assert sorted(report["files"]) == sorted([*films, *SHEETS])
+    assert report["shape"] == [4, NUM_FRAMES, SIZE, SIZE, 3]
+    clips = media.enlarge(examples_of(runs.clips, latents_of_expression(rescale=True)))
+    sheet = read_png(tmp_path / "contact_sheet.png")
+    assert np.abs(sheet - media.filmstrips(clips)).max() <= 1
+    frames, rate = read_mp4(tmp_path / "result.mp4")
+    assert (len(frames), rate) == (NUM_FRAMES, 12.0)
+    frames, _ = read_mp4(tmp_path / "contact_sheet.mp4")
+    assert frames[0].shape == media.tile_images(clips, columns=4)[0].shape  # in one row
+
+
+def test_many_terms_take_several_rows(tmp_path: Path) -> None:
+    images = np.zeros((20, 64, 64, 3), np.uint8)
+    generate.write_terms(tmp_path, images, 1.0, [])
+    height, width, _ = read_png(tmp_path / "contact_sheet.png").shape
+    assert (height, width) == (2 * 66 + 2, 16 * 66 + 2)
+
+
+# Folders of earlier runs.
+
+
+def test_a_run_removes_what_the_one_before_it_wrote(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "image_0099.png").write_bytes(b"of somebody else")
+    (tmp_path / "notes.txt").write_bytes(b"likewise")
+    theirs = ["image_0099.png", "notes.txt"]
+    run(runs.images, tmp_path, "--num=3")
+    run(runs.images, tmp_path, "--num=1")
+    images = ["contact_sheet.png", generate.REPORT, "image_0000.png"]
+    assert names(tmp_path) == sorted([*images, *theirs])
+    run(runs.clips, tmp_path, "--num=1")
+    assert names(tmp_path) == sorted(["clip_0000.mp4", *SHEETS, generate.REPORT, *theirs])
+    run(runs.images, tmp_path, "--arithmetic=0 - 1")
+    pictures = ["contact_sheet.png", generate.REPORT, "result.png", "term_0.png", "term_1.png"]
+    assert names(tmp_path) == sorted([*pictures, *theirs])
+
+
+def test_only_pictures_in_the_folder_itself_are_removed(tmp_path: Path) -> None:
+    """Whatever a report lists, by whoever wrote it."""
+    out = tmp_path / "out"
+    (out / "sub").mkdir(parents=True)
+    (out / "folder.png").mkdir()
+    outside, below = tmp_path / "outside.png", out / "sub" / "below.png"
+    kept = [outside, below, out / "notes.txt", out / "unlisted.png", tmp_path / "target.png"]
+    for path in (*kept, out / "old.png", out / "old.mp4"):
+        path.write_bytes(b"")
+    (out / "link.png").symlink_to(tmp_path / "target.png")
+    listed = ["old.png", "old.mp4", "link.png", "notes.txt", "folder.png", "gone.png"]
+    listed += ["../outside.png", str(outside), "sub/below.png", "sub\\below.png", "", ".", ".."]
+    listed += ["sub", generate.REPORT, "x" * 5000 + ".png", "\0.png"]
+    report = {"files": [*listed, 3, None, ["old.png"]]}
+    (out / generate.REPORT).write_text(json.dumps(report))
+    generate.remove_earlier(out)
+    assert names(out) == ["folder.png", "notes.txt", "sub", "unlisted.png"]
+    assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize(
+    "report", ["", "{", "[]", "3", "{}", '{"files": null}', '{"files": 3}', "[" * 100_000, "\xff"]
+)
+def test_a_report_that_lists_no_files_stays(tmp_path: Path, report: str) -> None:
+    (tmp_path / generate.REPORT).write_bytes(report.encode("latin-1"))
+    (tmp_path / "image_0000.png").write_bytes(b"")
+    generate.remove_earlier(tmp_path)
+    assert names(tmp_path) == [generate.REPORT, "image_0000.png"]
+
+
+def test_a_run_that_fails_before_it_writes_removes_nothing(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(runs.images, tmp_path, "--num=1")
+    before = names(tmp_path)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(generate, "run_generator", fail)
+    assert generate.main([f"--checkpoint={runs.images}", f"--out={tmp_path}"]) == 2
+    assert names(tmp_path) == before
+
+
 def test_one_checkpoint_of_a_workdir_and_the_last_generator(runs: Runs, tmp_path: Path) -> None:
     earlier = runs.images / "checkpoints" / "2"
     report = run(earlier, tmp_path, "--num=1", "--no-ema")
     assert (report["step"], report["checkpoint"], report["ema"]) == (2, str(earlier), False)
     image = examples_of(earlier, draw(num=1), averaged=False).astype(int)[0]
     assert np.abs(read_png(tmp_path / "image_0000.png") - image).max() <= 1
-
-
-# Mistakes.
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--num=0"], r"--num \(=0\) and --batch-size \(=8\) must be at least 1"),
-        (["--batch-size=0"], r"--batch-size \(=0\) must be at least 1"),
-        (["--seed=-1"], r"--seed \(=-1\) must be from 0 to 4294967295"),
-        (["--seed=4294967296"], "--seed .* must be from 0 to 4294967295"),
-        (["--truncation=-1"], r"--truncation \(=-1.0\) must be above 0"),
-        (["--truncation=nan"], r"--truncation \(=nan\) must be above 0"),
-        (["--interpolate=4", "--num=1"], r"of at least two \(--num is 1\)"),
-        (["--interpolate=-4"], r"--interpolate \(=-4\) is the number of frames"),
-        (["--fps=0"], r"--fps \(=0.0\) must be above 0 and at most 240"),
-        (["--fps=1e9"], "--fps .* must be above 0 and at most 240"),
-        (["--checkpoint={data}"], "has no checkpoint in it; give a workdir that was trained"),
-        (["--checkpoint={data}/no"], "does not exist; give a workdir that was trained"),
-        (["--out={data}/info.json/out"], "--out .*: nothing can be written there"),
-        (["--out={data}/info.json"], "--out .*: nothing can be written there"),
-    ],
-)
-def test_mistakes_are_told_before_any_work(
-    runs: Runs,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    options: list[str],
-    message: str,
-) -> None:
-    monkeypatch.delattr(generate, "run_generator")
-    out = tmp_path / "out"
-    filled = [option.format_map(vars(runs)) for option in options]
-    with pytest.raises(ValueError, match=message):
-        raise ValueError(
-            refuse(capsys, generate.main, f"--checkpoint={runs.clips}", f"--out={out}", *filled)
-        )
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("--format=.avi", "invalid choice: '.avi' (choose from"),
-        ("--num=few", "invalid int value: 'few'"),
-        ("--config.model.size=3", "unknown argument --config.model.size=3"),
-    ],
-)
-def test_unknown_values_show_the_usage(
-    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, message: str
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        generate.main([f"--checkpoint={runs.clips}", f"--out={tmp_path / 'out'}", option])
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-def test_a_checkpoint_of_another_version_is_refused(
-    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A field that this code does not know: the message names it, and who wrote it."""
-    _, weights = trained(runs.images)
-    config = {**weights.meta["config"], "wings": 2}
-    parts = {"gen": weights.gen, "disc": weights.disc, "ema_params": weights.ema_params}
-    meta = {**weights.meta, "config": config, "code": "9.9"}
-    checkpoint.save_weights(tmp_path / "new", **parts, meta=meta)
-    said = refuse(capsys, generate.main, f"--checkpoint={tmp_path / 'new'}", f"--out={tmp_path}")
-    assert "config.wings" in said
-    assert "it was saved by 9.9: use that" in said
-
-
-def test_a_full_disk_leaves_whole_files_only(
-    runs: Runs,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    whole = Image.Image.save
-
-    def save(image: Image.Image, path: Path, **options: Any) -> None:
-        if "0001" in path.name:
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device", str(path))
-        whole(image, path, **options)
-
-    monkeypatch.setattr(Image.Image, "save", save)
-    said = refuse(capsys, generate.main, f"--checkpoint={runs.images}", f"--out={tmp_path}")
-    assert "No space left on device" in said
-    assert names(tmp_path) == ["image_0000.png"]
 
 
 def test_the_command_as_a_user_types_it(runs: Runs, tmp_path: Path) -> None:

@@ -25,20 +25,29 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "config": (),
     "layers": (),
     "models": ("layers",),
+    "inflation": ("layers",),
     "losses": (),
     "data": (),
     "preparation": ("data",),
-    "experiment": ("config", "models", "losses", "data"),
+    "experiment": ("config", "models", "losses", "data", "inflation"),
     "train": ("experiment", "config", "losses", "data"),
+    "synthesis": ("experiment", "config", "train"),
 }
 
 # Library → where it may be imported: parts, or single modules.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     # Beyond layers and models, for `nn.Module` as a type; plan.py follows modules' calls, too.
-    "flax.linen": ("layers", "models", "experiment", "train.step", "train.plan"),
-    "flax": ("layers", "models", "experiment", "train", "inflate", "convert"),
+    "flax.linen": (
+        "layers",
+        "models",
+        "experiment",
+        "inflation.target",
+        "train.step",
+        "train.plan",
+    ),
+    "flax": ("layers", "models", "experiment", "train", "inflation", "convert"),
     "ml_collections": ("experiment",),
-    "jax": ("layers", "models", "losses", "experiment", "train", *VERBS_OF_DEVICES),
+    "jax": ("layers", "models", "losses", "experiment", "train", "synthesis", *VERBS_OF_DEVICES),
     "optax": ("experiment", "train"),
     "orbax": ("train",),
     "grain": ("data.clips", "train"),
@@ -143,6 +152,8 @@ def test_every_module_has_its_place() -> None:
         ("config", "from vidgan_jax.models import resnet"),
         ("train.loop", "import torch"),
         ("data.records", "import tensorflow as tf"),
+        ("train.loop", "from vidgan_jax.synthesis.latents import draw_latents"),
+        ("synthesis.latents", "from flax import struct"),
     ],
 )
 def test_a_wrong_import_is_seen(module: str, line: str) -> None:
@@ -157,6 +168,8 @@ def test_a_wrong_import_is_seen(module: str, line: str) -> None:
         ("train.state", "from flax import struct"),
         ("main", "from vidgan_jax import experiment, inflate"),
         ("models.resnet", "from vidgan_jax.layers import Conv"),
+        ("synthesis.run", "from vidgan_jax.train.step import forward"),
+        ("generate", "from vidgan_jax.synthesis import latents"),
         ("layers.conv", "from vidgan_jax.layers import initializers"),
         ("data.clips", "import grain"),
         ("data.clips", "from vidgan_jax.types import Batch"),

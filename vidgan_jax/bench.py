@@ -124,24 +124,22 @@ def bench_inflate(args: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         gen, disc = jax.jit(source.init_variables)(jax.random.key(0, impl="rbg"))
         meta = checkpoint.make_meta(dataclasses.asdict(source_config), fps=8.0)
-        checkpoint.save_weights(
-            f"{folder}/2d", gen=gen, disc=disc, ema_params=gen["params"], meta=meta
-        )
+        checkpoint.save_weights(f"{folder}/2d", gen=gen, disc=disc, ema=gen, meta=meta)
         del gen, disc
         before = _peak_bytes()
         start = time.perf_counter()
-        weights, _ = inflate.weights_for(target, f"{folder}/2d", profile="average")
+        weights, _ = inflate.weights_for(target, f"{folder}/2d", target.config.init)
         inflated = time.perf_counter()
         checkpoint.save_weights(
             f"{folder}/3d",
             gen=weights.gen,
             disc=weights.disc,
-            ema_params=weights.ema_params,
+            ema=weights.ema,
             meta=meta,
         )
         written = time.perf_counter()
     parameters = plan.count([weights.gen, weights.disc])
-    size = plan.num_bytes([weights.gen, weights.disc, weights.ema_params])
+    size = plan.num_bytes([weights.gen, weights.disc, weights.ema])
     return [
         {
             "what": "inflation",

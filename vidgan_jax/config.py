@@ -25,7 +25,12 @@ class ModelConfig:
       features: channels at full resolution.
       max_features: most channels anywhere.
       time_stages: doublings of resolution, from 4×4 up, that double time too.
-      init_scale: variance · fan_in of initial kernels; 1/3 is PyTorch's, 2 learns sooner.
+      init_scale: variance · fan_in of initial kernels; 1/3 is PyTorch's, 2 learns sooner; 0 for
+        DCGAN's normal values of deviation 0.02.
+      gen_batch_norm: batch norm in the generator, as DCGAN has it.
+      disc_batch_norm: likewise in the discriminator.
+      gen_spectral_norm: spectral norm of the generator's layers.
+      disc_spectral_norm: of the discriminator's.
     """
 
     name: str
@@ -36,6 +41,10 @@ class ModelConfig:
     max_features: int
     time_stages: tuple[int, ...]
     init_scale: float
+    gen_batch_norm: bool = False
+    disc_batch_norm: bool = False
+    gen_spectral_norm: bool = False
+    disc_spectral_norm: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +83,28 @@ class LossConfig:
     Attributes:
       adversarial: a key of `ADVERSARIAL`.
       r1_gamma: γ of ½γ·‖∇D(real)‖²; 0 switches R1 off.
-      r1_every_steps: R1 in every so many-th step, with as many times the weight.
+      r1_every_steps: R1, R2 and WGAN-GP's penalty in every so many-th step, with as many times the
+        weight.
+      r2_gamma: γ of ½γ·‖∇D(fake)‖²; 0 switches R2 off.
+      gp_weight: λ of λ·(‖∇D‖ - 1)² between reals and fakes, WGAN-GP's; 0 switches it off.
+      weight_clip: bound on the discriminator's parameters, as WGAN has it; 0 for none.
+      least_squares: the labels (a, b, c) of "least_squares": D's for fakes, D's for reals, G's.
+      mask_weight: of the mean of VGAN's mask, which keeps the foreground small; 0 for none.
     """
 
     adversarial: str
     r1_gamma: float
     r1_every_steps: int
+    r2_gamma: float = 0.0
+    gp_weight: float = 0.0
+    weight_clip: float = 0.0
+    least_squares: tuple[float, ...] = (-1.0, 1.0, 0.0)
+    mask_weight: float = 0.0
+
+    @property
+    def penalises_gradient(self) -> bool:
+        """Whether a term needs the discriminator's gradient at single examples."""
+        return bool(self.r1_gamma or self.r2_gamma or self.gp_weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,13 +169,17 @@ class InitConfig:
     Attributes:
       path: workdir or checkpoint with trained weights: of the same networks, or of their 2D
         versions, which are then inflated; empty for a random start.
-      profile: of inflation over time, a name of `vidgan_jax.inflate.PROFILES`.
-      temporal_noise: of inflation, see `vidgan_jax.inflate.inflate_params`.
+      profile: of inflation over time, a name of `vidgan_jax.inflation.PROFILES`.
+      temporal_noise: of inflation, see `vidgan_jax.inflation.inflate_params`.
+      mode: of inflation: "exact", or "thesis" for its formula, which spectral norm throws off.
+      opt_state: carry the optimisers' moments over, too; they start fresh otherwise.
     """
 
     path: str
     profile: str
     temporal_noise: float = 0.0
+    mode: str = "exact"
+    opt_state: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +239,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         if isinstance(value, list | tuple) and all(type(v) is int for v in value):
             return tuple(value)
         raise ValueError(f"{where} (={value!r}) must be a tuple of whole numbers")
+    if kind == tuple[float, ...]:
+        if isinstance(value, list | tuple) and all(_is_number(v) for v in value):
+            return tuple(map(float, value))
+        raise ValueError(f"{where} (={value!r}) must be a tuple of finite numbers")
     if kind is float and type(value) is int:
         return float(value)
     if isinstance(value, float) and math.isinf(value):
@@ -219,6 +252,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def _check(config: Config) -> None:
     """Rules that a field's type does not state."""
     model, data, train = config.model, config.data, config.train
@@ -226,7 +263,19 @@ def _check(config: Config) -> None:
     _at_least(0, model, "model", "num_frames", "init_scale")
     _at_least(1, data, "data", "stride", "num_threads", "num_scene_videos", "num_scene_clips")
     _at_least(0, data, "data", "start_frames", "num_workers")
-    _at_least(0, config.loss, "loss", "r1_gamma")
+    penalties = ("r1_gamma", "r2_gamma", "gp_weight")
+    _at_least(0, config.loss, "loss", *penalties, "weight_clip", "mask_weight")
+    if len(config.loss.least_squares) != 3:
+        raise ValueError(
+            f"config.loss.least_squares (={config.loss.least_squares}) must be three labels (a, b, "
+            "c): D's for fakes, D's for reals, G's for fakes"
+        )
+    if model.disc_batch_norm and config.loss.penalises_gradient:
+        on = " and ".join(name for name in penalties if getattr(config.loss, name))
+        raise ValueError(
+            f"config.loss.{on} needs a discriminator that judges each example by itself; set "
+            "config.model.disc_batch_norm=False"
+        )
     _at_least(1, config.loss, "loss", "r1_every_steps")
     _at_least(0, config.init, "init", "temporal_noise")
     _at_least(0, train, "train", "seed", "num_epochs", "num_steps")

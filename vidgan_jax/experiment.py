@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
+from vidgan_jax import inflation
 from vidgan_jax.config import Config, LossConfig, ModelConfig, OptimizerConfig, parse
 from vidgan_jax.losses import adversarial, penalties
 from vidgan_jax.losses.objective import Objective, Pass, Term
-from vidgan_jax.models import resnet
+from vidgan_jax.models import dcgan, resnet, vgan
 from vidgan_jax.types import ClipSpec
 
 
@@ -30,19 +32,55 @@ class AdversarialLoss:
     gen_fake: Callable[[jax.Array], jax.Array]
 
 
-ADVERSARIAL: dict[str, AdversarialLoss] = {
-    "logistic": AdversarialLoss(
-        adversarial.logistic_real,
-        adversarial.logistic_fake,
-        adversarial.logistic_non_saturating,
+def _fixed(loss: AdversarialLoss) -> Callable[[LossConfig], AdversarialLoss]:
+    return lambda config: loss
+
+
+def _least_squares(config: LossConfig) -> AdversarialLoss:
+    fake, real, fool = config.least_squares
+    return AdversarialLoss(
+        functools.partial(adversarial.least_squares, label=real),
+        functools.partial(adversarial.least_squares, label=fake),
+        functools.partial(adversarial.least_squares, label=fool),
+    )
+
+
+ADVERSARIAL: dict[str, Callable[[LossConfig], AdversarialLoss]] = {
+    "logistic": _fixed(
+        AdversarialLoss(
+            adversarial.logistic_real,
+            adversarial.logistic_fake,
+            adversarial.logistic_non_saturating,
+        )
     ),
-    "logistic_minimax": AdversarialLoss(
-        adversarial.logistic_real, adversarial.logistic_fake, adversarial.logistic_minimax
+    "logistic_minimax": _fixed(
+        AdversarialLoss(
+            adversarial.logistic_real, adversarial.logistic_fake, adversarial.logistic_minimax
+        )
+    ),
+    "hinge": _fixed(
+        AdversarialLoss(
+            adversarial.hinge_real, adversarial.hinge_fake, adversarial.linear_generator
+        )
+    ),
+    "least_squares": _least_squares,
+    "wasserstein": _fixed(
+        AdversarialLoss(
+            adversarial.wasserstein_real,
+            adversarial.wasserstein_fake,
+            adversarial.linear_generator,
+        )
     ),
 }
 
 
 def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    for name in ("gen_batch_norm", "disc_batch_norm"):
+        if getattr(model, name):
+            raise ValueError(
+                f"config.model.{name} (=True): the ResNet GAN has no place for batch norm; set it "
+                "to False"
+            )
     generator = resnet.ResnetGenerator(
         size=model.size,
         num_frames=model.num_frames,
@@ -50,6 +88,7 @@ def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         max_features=model.max_features,
         time_stages=model.time_stages,
         init_scale=model.init_scale,
+        spectral_norm=model.gen_spectral_norm,
     )
     discriminator = resnet.ResnetDiscriminator(
         size=model.size,
@@ -57,12 +96,45 @@ def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         max_features=model.max_features,
         time_stages=model.time_stages,
         init_scale=model.init_scale,
+        spectral_norm=model.disc_spectral_norm,
     )
     return generator, discriminator
 
 
+def _layouts(model: ModelConfig) -> tuple[dcgan.Layout, dcgan.Layout]:
+    """DCGAN's, the generator's and the discriminator's."""
+    gen = dcgan.Layout(
+        size=model.size,
+        num_frames=model.num_frames,
+        features=model.features,
+        max_features=model.max_features,
+        time_stages=model.time_stages,
+        init_scale=model.init_scale,
+        batch_norm=model.gen_batch_norm,
+        spectral_norm=model.gen_spectral_norm,
+    )
+    disc = dataclasses.replace(
+        gen, batch_norm=model.disc_batch_norm, spectral_norm=model.disc_spectral_norm
+    )
+    return gen, disc
+
+
+def _dcgan(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    gen, disc = _layouts(model)
+    return dcgan.DcganGenerator(gen), dcgan.DcganDiscriminator(disc)
+
+
+def _vgan(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    gen, disc = _layouts(model)
+    return vgan.VganGenerator(gen), dcgan.DcganDiscriminator(disc)
+
+
 # Family → (generator, discriminator).
-MODELS: dict[str, Callable[[ModelConfig], tuple[nn.Module, nn.Module]]] = {"resnet": _resnet}
+MODELS: dict[str, Callable[[ModelConfig], tuple[nn.Module, nn.Module]]] = {
+    "dcgan": _dcgan,
+    "resnet": _resnet,
+    "vgan": _vgan,
+}
 
 
 def _rmsprop(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -154,10 +226,17 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
             "loss.adversarial": ADVERSARIAL,
             "gen_optimizer.name": OPTIMIZERS,
             "disc_optimizer.name": OPTIMIZERS,
+            "init.mode": inflation.MODES,
+            "init.profile": inflation.PROFILES,
         },
     )
     model, data = checked.model, checked.data
     generator, discriminator = MODELS[model.name](model)
+    if checked.loss.mask_weight and model.name != "vgan":
+        raise ValueError(
+            f"config.loss.mask_weight (={checked.loss.mask_weight}) is of VGAN's mask, and "
+            f"config.model.name is {model.name!r}; set it to 0"
+        )
     spec = ClipSpec(
         num_frames=model.num_frames,
         stride=data.stride,
@@ -174,7 +253,7 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
 
 def objective(loss: LossConfig) -> Objective:
     """The players' terms; names as in the thesis's figure 4-13."""
-    sides = ADVERSARIAL[loss.adversarial]
+    sides = ADVERSARIAL[loss.adversarial](loss)
 
     def real(outputs: Pass) -> jax.Array:
         return sides.disc_real(_given(outputs.real_logits))
@@ -188,10 +267,31 @@ def objective(loss: LossConfig) -> Objective:
     def r1(outputs: Pass) -> jax.Array:
         return penalties.r1_penalty(_given(outputs.critic), outputs.real)
 
+    def r2(outputs: Pass) -> jax.Array:
+        return penalties.r2_penalty(_given(outputs.critic), outputs.fake)
+
+    def wgan_gp(outputs: Pass) -> jax.Array:
+        mix = jax.random.uniform(_given(outputs.key), outputs.real.shape[:1])
+        critic = _given(outputs.critic)
+        return penalties.wgan_gp_penalty(critic, outputs.real, outputs.fake, mix)
+
+    def mask(outputs: Pass) -> jax.Array:
+        masks: jax.Array = outputs.outputs["streams"]["mask"]
+        return masks.mean(axis=range(1, masks.ndim))
+
+    regularisers = (
+        ("reg", r1, loss.r1_gamma / 2),
+        ("reg_fake", r2, loss.r2_gamma / 2),
+        ("gp", wgan_gp, loss.gp_weight),
+    )
     disc = [Term("D_real", real), Term("D_fake", fake)]
-    if loss.r1_gamma:
-        disc.append(Term("reg", r1, weight=loss.r1_gamma / 2, every_steps=loss.r1_every_steps))
-    return Objective(gen=(Term("G_fake", fool),), disc=tuple(disc))
+    for name, term, weight in regularisers:
+        if weight:
+            disc.append(Term(name, term, weight=weight, every_steps=loss.r1_every_steps))
+    gen = [Term("G_fake", fool)]
+    if loss.mask_weight:
+        gen.append(Term("G_mask", mask, weight=loss.mask_weight))
+    return Objective(gen=tuple(gen), disc=tuple(disc))
 
 
 def _given(value: Any) -> Any:

@@ -17,6 +17,11 @@ Params: TypeAlias = Mapping[str, Any]
 Metrics: TypeAlias = "Mapping[str, jax.Array]"
 Critic: TypeAlias = "Callable[[jax.Array], jax.Array]"
 
+# Variable collections beside the parameters. A network is in training mode where they may change.
+BATCH_STATS = "batch_stats"  # running statistics of batch norm
+SPECTRAL = "spectral"  # vectors and gains of spectral normalisation
+OUTPUTS = "outputs"  # what a network gives beside its result, for the terms of a loss
+
 
 class Batch(NamedTuple):
     """One batch as the loader yields it.

@@ -18,9 +18,9 @@ from vidgan_jax.models.resnet import (
     ResnetBlock,
     ResnetDiscriminator,
     ResnetGenerator,
-    base_frames,
     stage_features,
 )
+from vidgan_jax.models.stages import base_frames
 from vidgan_jax.train.plan import count
 from vidgan_jax.types import PyTree
 
@@ -256,17 +256,23 @@ def test_a_block_without_weights_is_its_skip(num_frames: int) -> None:
 
 
 def test_the_scale_of_initial_kernels_reaches_every_layer() -> None:
-    """A scale of 0 leaves kernels without values, and biases as they are."""
-    layout = {"size": 8, "features": 2, "max_features": 4, "init_scale": 0.0}
-    modules: list[Any] = [ResnetGenerator(**layout), ResnetDiscriminator(**layout)]  # type: ignore[arg-type]
+    """Kernels are four times as large with 16 times the variance, biases as they are."""
+
+    def modules(scale: float) -> list[Any]:
+        layout = {"size": 8, "features": 2, "max_features": 4, "init_scale": scale}
+        return [ResnetGenerator(**layout), ResnetDiscriminator(**layout)]  # type: ignore[arg-type]
+
     inputs = [jnp.zeros((1, Z_DIM)), jnp.zeros((1, 8, 8, 3))]
 
-    @jax.jit
-    def init(key: jax.Array) -> Any:
-        return [m.init(key, x)["params"] for m, x in zip(modules, inputs, strict=True)]
+    @functools.partial(jax.jit, static_argnums=1)
+    def init(key: jax.Array, scale: float) -> Any:
+        return [m.init(key, x)["params"] for m, x in zip(modules(scale), inputs, strict=True)]
 
-    for path, leaf in jax.tree.leaves_with_path(init(jax.random.key(0, impl="rbg"))):
-        assert bool(leaf.any()) == (path[-1].key == "bias"), path
+    key = jax.random.key(0, impl="rbg")
+    small, large = init(key, 0.25), init(key, 4.0)
+    for (path, a), b in zip(jax.tree.leaves_with_path(small), jax.tree.leaves(large), strict=True):
+        factor = 4 if path[-1].key == "kernel" else 1
+        np.testing.assert_allclose(b, factor * a, rtol=1e-6, err_msg=str(path))
 
 
 # --- refusals

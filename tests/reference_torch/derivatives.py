@@ -10,3 +10,22 @@ def r1(critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor) -> to
     real = real.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
     return gradient.pow(2).flatten(1).sum(1)
+
+
+def wgan_gp(
+    critic: Callable[[torch.Tensor], torch.Tensor],
+    real: torch.Tensor,
+    fake: torch.Tensor,
+    mix: torch.Tensor,
+) -> torch.Tensor:
+    """(‖∇D‖ - 1)² between real and fake, `mix` being the real one's share; differentiable.
+
+    Example by example, so that nothing rests on a batch's sum. PyTorch takes a norm's derivative
+    at 0 for 0.
+    """
+    penalties = []
+    for one_real, one_fake, share in zip(real, fake, mix, strict=True):
+        between = torch.lerp(one_fake, one_real, share).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(between[None]), between, create_graph=True)
+        penalties.append((torch.linalg.vector_norm(gradient) - 1) ** 2)
+    return torch.stack(penalties)

@@ -56,17 +56,17 @@ def test_weights_come_back_as_numpy_without_the_optimisers(tmp_path: Path) -> No
         assert weights.step == 5
         assert set(weights.gen) == {"params", "stats"}
         assert isinstance(weights.disc["params"]["fc"]["kernel"], np.ndarray)
-        np.testing.assert_array_equal(weights.ema_params["fc"]["kernel"], np.ones((2, 3)))
+        np.testing.assert_array_equal(weights.ema["params"]["fc"]["kernel"], np.ones((2, 3)))
 
 
 def test_weights_are_written_once(tmp_path: Path) -> None:
     state = small_state()
     parts: dict[str, Any] = {"gen": state.gen.variables, "disc": state.disc.variables}
-    written = checkpoint.save_weights(tmp_path, **parts, ema_params=state.ema_params, meta=META)
+    written = checkpoint.save_weights(tmp_path, **parts, ema=state.ema_variables, meta=META)
     assert written == tmp_path / "checkpoints" / "0"
     chex.assert_trees_all_equal(checkpoint.load_weights(tmp_path).gen, state.gen.variables)
     with pytest.raises(CheckpointError, match="has checkpoints already; choose another --out"):
-        checkpoint.save_weights(tmp_path, **parts, ema_params=state.ema_params, meta=META)
+        checkpoint.save_weights(tmp_path, **parts, ema=state.ema_variables, meta=META)
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:

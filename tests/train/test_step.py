@@ -227,6 +227,157 @@ def test_no_host_transfer_in_the_step() -> None:
         jax.block_until_ready(metrics)
 
 
+# --- networks with collections, and the other losses
+
+
+def tiny_dcgan(*overrides: str) -> tuple[experiment.Experiment, Game]:
+    """Of 16×16: with a stage less, the discriminator has no batch norm."""
+    fields = [*TINY, "--config.model.size=16", *overrides]
+    exp = experiment.build(experiment.load_config("configs/dcgan2d.py:smoke", fields))
+    return exp, loop.make_game(exp, 100)
+
+
+def leaves_called(tree: Any, name: str) -> list[np.ndarray]:
+    """All leaves of a name, in the tree's order."""
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return [np.asarray(leaf) for path, leaf in found if path[-1].key == name]
+
+
+@pytest.mark.parametrize("disc_steps", [1, 2])
+def test_spectral_vectors_move_once_in_each_update_of_their_own_network(disc_steps: int) -> None:
+    """From the kernels before it, though D sees two batches and R1 in one update, and G's pass."""
+    exp, game = tiny_dcgan(
+        f"--config.train.num_disc_steps={disc_steps}",
+        "--config.model.disc_batch_norm=False",
+        "--config.loss.r1_gamma=1.0",
+    )
+    game = dataclasses.replace(game, gen_optimizer=optax.sgd(0.0), disc_optimizer=optax.sgd(0.0))
+    state = start(exp, game)
+    batch = frames(exp, disc_steps * BATCH)
+    after, _ = jax.jit(lambda s, b: gan_step(game, s, b))(state, batch)
+    for old, new, updates in ((state.gen, after.gen, 1), (state.disc, after.disc, disc_steps)):
+        kernels = leaves_called(old.params, "kernel")
+        before, vectors = (leaves_called(p.collections["spectral"], "u") for p in (old, new))
+        assert len(kernels) == len(vectors) > 2
+        for kernel, u, want in zip(kernels, before, vectors, strict=True):
+            matrix = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
+            for _ in range(updates):
+                u = matrix.T @ (matrix @ u)
+                u = u / np.linalg.norm(u)
+            np.testing.assert_allclose(want, u, atol=1e-6)
+        assert all(gain == 1 for gain in leaves_called(new.collections["spectral"], "gain"))
+
+
+def test_gradients_of_a_player_leave_the_other_s_collections() -> None:
+    """The generator's pass through D uses the batch's statistics and keeps nothing of them."""
+    exp, game = tiny_dcgan()
+    state = start(exp, game)
+    real = to_unit_range(jnp.asarray(frames(exp).frames))
+    z = jax.random.normal(jax.random.key(2), (BATCH, 3))
+    _, disc_after, _ = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
+    _, gen_after, metrics = jax.jit(lambda: gen_gradients(game, state, real, None, z))()
+    assert jax.tree.structure(disc_after) == jax.tree.structure(dict(state.disc.collections))
+    assert jax.tree.structure(gen_after) == jax.tree.structure(dict(state.gen.collections))
+    assert_moved(state.disc.collections["batch_stats"], disc_after["batch_stats"])
+    assert_moved(state.gen.collections["batch_stats"], gen_after["batch_stats"])
+    passing = ["batch_stats", "spectral"]
+    fake, _ = game.generator.apply(state.gen.variables, z, mutable=passing)
+    logits, _ = game.discriminator.apply(state.disc.variables, fake, mutable=["batch_stats"])
+    np.testing.assert_allclose(metrics["G_fake"], -np.mean(logits), rtol=1e-4)
+
+
+def test_running_statistics_see_both_of_the_discriminator_s_batches() -> None:
+    """First the reals, then the fakes, as two calls of PyTorch's would."""
+    exp, game = tiny_dcgan()
+    state = start(exp, game)
+    real = to_unit_range(jnp.asarray(frames(exp).frames))
+    z = jax.random.normal(jax.random.key(2), (BATCH, 3))
+    _, got, _ = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
+    fake, _ = game.generator.apply(state.gen.variables, z, mutable=["batch_stats"])
+    _, first = game.discriminator.apply(
+        state.disc.variables, real, mutable=["batch_stats", "spectral"]
+    )
+    variables = {"params": state.disc.params, **first}
+    _, second = game.discriminator.apply(variables, fake, mutable=["batch_stats"])
+    chex.assert_trees_all_close(got["batch_stats"], second["batch_stats"], rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(got["spectral"], first["spectral"], rtol=1e-4, atol=1e-6)
+
+
+def test_the_average_has_batch_statistics_of_its_own() -> None:
+    exp, game = tiny_dcgan("--config.train.ema_decay=0.75")
+    state = start(exp, game)
+    after, _ = jax.jit(lambda s, b: gan_step(game, s, b))(state, frames(exp))
+    assert set(state.ema_collections) == {"batch_stats"}
+    want = jax.tree.map(
+        lambda old, new: 0.75 * old + 0.25 * new,
+        dict(state.ema_collections),
+        {"batch_stats": after.gen.collections["batch_stats"]},
+    )
+    chex.assert_trees_all_close(dict(after.ema_collections), want, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_equal(after.ema_variables["spectral"], after.gen.collections["spectral"])
+
+
+def test_batch_norm_and_spectral_norm_are_the_same_on_eight_devices() -> None:
+    exp, game = tiny_dcgan()
+    game = dataclasses.replace(game, gen_optimizer=optax.sgd(0.1), disc_optimizer=optax.sgd(0.1))
+    results = []
+    for n in (1, 8):
+        mesh = sharding.make_mesh(n)
+        batch = sharding.put_batch(frames(exp), mesh)
+        state, metrics = TrainStep(game, mesh)(start(exp, game, mesh), batch, 0)
+        results.append(jax.device_get((state.gen, state.disc, state.ema_variables, metrics)))
+    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+
+
+LOSSES = {
+    "hinge": ("adversarial=hinge",),
+    "least_squares": ("adversarial=least_squares", "least_squares=(0.,1.,1.)"),
+    "wasserstein": ("adversarial=wasserstein", "weight_clip=0.01"),
+    "wgan_gp": ("adversarial=wasserstein", "gp_weight=10.0"),
+    "r1 and r2": ("adversarial=logistic", "r1_gamma=1.0", "r2_gamma=2.0"),
+    "minimax": ("adversarial=logistic_minimax",),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("model", ["resnet", "dcgan"])
+def test_every_loss_trains_every_model(model: str, loss: str) -> None:
+    """One step of each: its terms are logged, and both players move."""
+    plain = ("r1_gamma=0.0", "r1_every_steps=1") if model == "resnet" else ()
+    overrides = [f"--config.loss.{field}" for field in (*plain, *LOSSES[loss])]
+    if model == "dcgan":
+        overrides.append("--config.model.disc_batch_norm=False")
+    exp, game = tiny(*overrides) if model == "resnet" else tiny_dcgan(*overrides)
+    state = start(exp, game)
+    after, metrics = jax.jit(lambda s, b: gan_step(game, s, b))(state, frames(exp))
+    extra = {"wgan_gp": {"gp"}, "r1 and r2": {"reg", "reg_fake"}}.get(loss, set())
+    assert set(metrics) == {"D_real", "D_fake", "D", "G_fake", "G"} | extra
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert_moved(
+        leaves_called(state.gen.params, "kernel"), leaves_called(after.gen.params, "kernel")
+    )
+    assert_moved(
+        leaves_called(state.disc.params, "kernel"), leaves_called(after.disc.params, "kernel")
+    )
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(after.disc.params))
+    assert (largest <= 0.01) == (loss == "wasserstein")
+
+
+def test_the_mask_s_mean_is_a_term_of_vgan() -> None:
+    path = "configs/vgan.py:smoke2d"
+    exp = experiment.build(experiment.load_config(path, list(TINY)))
+    game = loop.make_game(exp, 100)
+    state = start(exp, game)
+    real = to_unit_range(jnp.asarray(frames(exp).frames))
+    z = jax.random.normal(jax.random.key(2), (BATCH, 3))
+    _, collections, metrics = jax.jit(lambda: gen_gradients(game, state, real, None, z))()
+    assert set(collections) == {"batch_stats"}
+    _, beside = game.generator.apply(state.gen.variables, z, mutable=["batch_stats", "outputs"])
+    mask = beside["outputs"]["streams"]["mask"]
+    np.testing.assert_allclose(metrics["G_mask"], 0.1 * np.mean(mask), rtol=1e-5)
+    np.testing.assert_allclose(metrics["G"], metrics["G_fake"] + metrics["G_mask"], rtol=1e-5)
+
+
 def test_bytes_and_unit_range_are_inverse() -> None:
     every = jnp.arange(256, dtype=jnp.uint8)
     unit = to_unit_range(every)

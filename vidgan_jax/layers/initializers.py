@@ -11,14 +11,23 @@ Initializer = Callable[..., jax.Array]
 # start, with which the code bases that the thesis builds on were tuned.
 PYTORCH_SCALE = 1 / 3
 
+# Standard deviation of DCGAN's initial kernels: Radford, Metz, Chintala 2015, arXiv:1511.06434,
+# section 4.
+DCGAN_STDDEV = 0.02
 
-def kernel_uniform(scale: float) -> Initializer:
-    """An initialiser of kernels, uniform with variance `scale` / fan_in.
 
-    `PYTORCH_SCALE` is PyTorch's; 2 keeps the variance through ReLUs (He et al. 2015,
-    arXiv:1502.01852, equation 10).
+def kernel(scale: float, *, share: float = 1.0) -> Initializer:
+    """An initialiser of kernels.
+
+    Args:
+      scale: variance · fan_in of uniform values: `PYTORCH_SCALE`, or 2, which keeps the variance
+        through ReLUs (He et al. 2015, arXiv:1502.01852, equation 10); 0 for normal values of
+        deviation `DCGAN_STDDEV`.
+      share: of a kernel's taps that an output sees; below 1 in transposed convolutions.
     """
-    return jax.nn.initializers.variance_scaling(scale, "fan_in", "uniform")
+    if scale == 0:
+        return jax.nn.initializers.normal(DCGAN_STDDEV)
+    return jax.nn.initializers.variance_scaling(scale / share, "fan_in", "uniform")
 
 
 def bias_uniform(fan_in: int) -> Initializer:

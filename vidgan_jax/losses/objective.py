@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ class Pass:
       fake_logits: D(fake), `[b]`.
       real_logits: D(real), `[b]`; None in the generator's pass.
       critic: D as a function of examples, statistics frozen; None in the generator's pass.
+      key: for what a term of the discriminator draws; None in the generator's pass.
+      outputs: what the generator gave beside the examples, in its own pass.
     """
 
     real: jax.Array
@@ -28,6 +31,8 @@ class Pass:
     fake_logits: jax.Array
     real_logits: jax.Array | None = None
     critic: Critic | None = None
+    key: jax.Array | None = None
+    outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

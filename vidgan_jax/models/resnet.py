@@ -1,11 +1,10 @@
 """The ResNet GAN of "GAN stability", for images and clips from one code.
 
 Source: Mescheder, Geiger, Nowozin 2018, arXiv:1801.04406; its video form: Egan 2019 (MIT thesis),
-figures 3-4 to 3-6. Residual blocks with a 0.1 branch, no normalisation layers. A *stage* is a
-doubling of resolution, counted from the 4×4 end in both networks; `time_stages` names those that
-double (generator) or halve (discriminator) time as well.
+figures 3-4 to 3-6. Residual blocks with a 0.1 branch, no normalisation layers.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -15,8 +14,15 @@ from flax import linen as nn
 
 from vidgan_jax.layers import Conv, Dense, avg_pool, upsample_nearest
 from vidgan_jax.layers.initializers import PYTORCH_SCALE
+from vidgan_jax.models.stages import (
+    BASE_SIZE,
+    base_frames,
+    check_size,
+    num_stages,
+    refuse_condition,
+    scales,
+)
 
-BASE_SIZE = 4
 _BRANCH_SCALE = 0.1
 
 
@@ -31,32 +37,8 @@ def stage_features(size: int, features: int, max_features: int) -> list[int]:
     Raises:
       ValueError: `size` is not 4·2ⁿ with n > 0.
     """
-    stages = (size // BASE_SIZE).bit_length() - 1
-    if stages < 1 or BASE_SIZE << stages != size:
-        raise ValueError(f"size (={size}) must be 8, 16, 32, 64, 128, …")
+    stages = num_stages(size)
     return [min(features << (stages - i), max_features) for i in range(stages + 1)]
-
-
-def base_frames(num_frames: int, stages: int, time_stages: Sequence[int]) -> int:
-    """Frames at the 4×4 end of a network of clips; 0 for images.
-
-    Raises:
-      ValueError: a time stage that the network lacks or that is named twice, or frames that can't
-        be halved that often.
-    """
-    if num_frames == 0:
-        return 0
-    if len(set(time_stages)) != len(time_stages) or not set(time_stages) <= set(range(stages)):
-        raise ValueError(
-            f"time_stages (={tuple(time_stages)}) must be different numbers from 0 to {stages - 1}"
-        )
-    base, rest = divmod(num_frames, 1 << len(time_stages))
-    if rest or base == 0:
-        raise ValueError(
-            f"num_frames (={num_frames}) must be a multiple of {1 << len(time_stages)}, since "
-            f"{len(time_stages)} time stages double it"
-        )
-    return base
 
 
 class ResnetBlock(nn.Module):
@@ -64,21 +46,24 @@ class ResnetBlock(nn.Module):
 
     Attributes:
       features: output channels; where they differ from the input's, the skip is a 1×1 convolution.
-      init_scale: variance · fan_in of initial kernels.
+      init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
+      spectral_norm: of all convolutions.
     """
 
     features: int
     init_scale: float = PYTORCH_SCALE
+    spectral_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps float `[b, *axes, c]` to `[b, *axes, features]`."""
         hidden = min(x.shape[-1], self.features)
-        scale = self.init_scale
-        dx = Conv(hidden, init_scale=scale, name="conv_0")(activation(x))
-        dx = Conv(self.features, init_scale=scale, name="conv_1")(activation(dx))
+        scale, sn = self.init_scale, self.spectral_norm
+        conv = functools.partial(Conv, init_scale=scale, spectral_norm=sn)
+        dx = conv(hidden, name="conv_0")(activation(x))
+        dx = conv(self.features, name="conv_1")(activation(dx))
         if x.shape[-1] != self.features:
-            x = Conv(self.features, 1, use_bias=False, init_scale=scale, name="conv_s")(x)
+            x = conv(self.features, 1, use_bias=False, name="conv_s")(x)
         return x + _BRANCH_SCALE * dx
 
 
@@ -92,7 +77,8 @@ class ResnetGenerator(nn.Module):
       max_features: most channels anywhere.
       time_stages: upsamplings that double time too, 0 the first (4×4 to 8×8). Clips only.
       channels: colour channels.
-      init_scale: variance · fan_in of initial kernels.
+      init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
+      spectral_norm: of all layers.
     """
 
     size: int
@@ -102,6 +88,7 @@ class ResnetGenerator(nn.Module):
     time_stages: Sequence[int] = (0,)
     channels: int = 3
     init_scale: float = PYTORCH_SCALE
+    spectral_norm: bool = False
 
     @nn.compact
     def __call__(self, z: jax.Array, cond: jax.Array | None = None) -> jax.Array:
@@ -110,19 +97,20 @@ class ResnetGenerator(nn.Module):
         Raises:
           ValueError: a condition was given; this network has no use for one.
         """
-        _refuse_condition(cond)
+        refuse_condition(cond)
         widths = stage_features(self.size, self.features, self.max_features)
         stages = len(widths) - 1
         frames = base_frames(self.num_frames, stages, self.time_stages)
-        scale = self.init_scale
+        scale, sn = self.init_scale, self.spectral_norm
         axes = ((frames,) if frames else ()) + (BASE_SIZE, BASE_SIZE)
-        x = Dense(math.prod(axes) * widths[0], scale, name="fc")(z)
+        x = Dense(math.prod(axes) * widths[0], scale, sn, name="fc")(z)
         x = x.reshape(z.shape[0], *axes, widths[0])
         for i in range(stages):
-            x = ResnetBlock(widths[i + 1], scale, name=f"block_{i}")(x)
-            x = upsample_nearest(x, _scales(x.ndim - 2, i in self.time_stages))
-        x = ResnetBlock(self.features, scale, name=f"block_{stages}")(x)
-        return jnp.tanh(Conv(self.channels, init_scale=scale, name="conv_img")(activation(x)))
+            x = ResnetBlock(widths[i + 1], scale, sn, name=f"block_{i}")(x)
+            x = upsample_nearest(x, scales(x.ndim - 2, i in self.time_stages))
+        x = ResnetBlock(self.features, scale, sn, name=f"block_{stages}")(x)
+        to_frames = Conv(self.channels, init_scale=scale, spectral_norm=sn, name="conv_img")
+        return jnp.tanh(to_frames(activation(x)))
 
 
 class ResnetDiscriminator(nn.Module):
@@ -133,7 +121,8 @@ class ResnetDiscriminator(nn.Module):
       features: channels at full resolution.
       max_features: most channels anywhere.
       time_stages: poolings that halve time too, 0 the last (8×8 to 4×4). Clips only.
-      init_scale: variance · fan_in of initial kernels.
+      init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
+      spectral_norm: of all layers.
     """
 
     size: int
@@ -141,6 +130,7 @@ class ResnetDiscriminator(nn.Module):
     max_features: int = 1024
     time_stages: Sequence[int] = (0,)
     init_scale: float = PYTORCH_SCALE
+    spectral_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None) -> jax.Array:
@@ -150,29 +140,18 @@ class ResnetDiscriminator(nn.Module):
           ValueError: the input has another size, its frames can't be halved as often as
             `time_stages` says, or a condition was given.
         """
-        _refuse_condition(cond)
-        if x.shape[-3:-1] != (self.size, self.size):
-            raise ValueError(f"input {x.shape} must have frames of {self.size}×{self.size}")
+        refuse_condition(cond)
+        check_size(x, self.size)
         widths = stage_features(self.size, self.features, self.max_features)
         stages = len(widths) - 1
         base_frames(x.shape[1] if x.ndim == 5 else 0, stages, self.time_stages)  # refuses others
-        scale = self.init_scale
-        x = Conv(self.features, init_scale=scale, name="conv_img")(x)
-        x = ResnetBlock(self.features, scale, name=f"block_{stages}")(x)
+        scale, sn = self.init_scale, self.spectral_norm
+        x = Conv(self.features, init_scale=scale, spectral_norm=sn, name="conv_img")(x)
+        x = ResnetBlock(self.features, scale, sn, name=f"block_{stages}")(x)
         for i in reversed(range(stages)):
-            scales = _scales(x.ndim - 2, i in self.time_stages)
+            factors = scales(x.ndim - 2, i in self.time_stages)
             # Width 3 in space; over time just the frames that become one.
-            window = (*scales[:-2], 3, 3)
-            x = ResnetBlock(widths[i], scale, name=f"block_{i}")(avg_pool(x, window, scales))
+            window = (*factors[:-2], 3, 3)
+            x = ResnetBlock(widths[i], scale, sn, name=f"block_{i}")(avg_pool(x, window, factors))
         x = activation(x).reshape(x.shape[0], -1)
-        return Dense(1, scale, name="fc")(x)[:, 0]
-
-
-def _scales(rank: int, in_time: bool) -> tuple[int, ...]:
-    """Factors of a stage, one for each axis."""
-    return ((2 if in_time else 1),) * (rank - 2) + (2, 2)
-
-
-def _refuse_condition(cond: jax.Array | None) -> None:
-    if cond is not None:
-        raise ValueError("the ResNet GAN is unconditional: it takes no label map")
+        return Dense(1, scale, sn, name="fc")(x)[:, 0]

@@ -24,7 +24,12 @@ from flax.typing import VariableDict
 
 from vidgan_jax import experiment
 from vidgan_jax.experiment import Experiment
-from vidgan_jax.train.state import GanState
+from vidgan_jax.train.state import (
+    GanState,
+    averaged_collections,
+    moments_of,
+    split_variables,
+)
 from vidgan_jax.types import PyTree
 from vidgan_jax.version import __version__
 
@@ -43,16 +48,19 @@ class Weights:
     Attributes:
       gen: the generator's variables, numpy leaves.
       disc: the discriminator's.
-      ema_params: the generator's averaged parameters.
+      ema: the averaged generator's.
       meta: what was saved beside them: `config`, `fps`, `code`, …
       path: the checkpoint's folder.
+      moments: of both optimisers, "gen" and "disc", as `vidgan_jax.train.state.moments_of` finds
+        them; None where they were not asked for, or not saved.
     """
 
     gen: VariableDict
     disc: VariableDict
-    ema_params: PyTree
+    ema: VariableDict
     meta: Mapping[str, Any]
     path: Path
+    moments: Mapping[str, Mapping[str, PyTree]] | None = None
 
     @property
     def step(self) -> int:
@@ -300,11 +308,12 @@ def _steps(directory: Path) -> list[int]:
     return [int(p.name) for p in steps]
 
 
-def load_weights(path: str | os.PathLike[str]) -> Weights:
-    """Reads both networks as numpy arrays, without the optimisers' state.
+def load_weights(path: str | os.PathLike[str], *, moments: bool = False) -> Weights:
+    """Reads both networks as numpy arrays.
 
     Args:
       path: a workdir (its newest checkpoint) or one checkpoint.
+      moments: read the optimisers' moments, too, where there are any.
 
     Raises:
       CheckpointError: there is none, it is damaged, or it is not one of ours.
@@ -313,9 +322,11 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     step = int(checkpoint.name)
     with _reading(checkpoint), contextlib.closing(_manager(checkpoint.parent)) as manager:
         tree = manager.item_metadata(step)["state"].tree
+        parts = ("params", "collections", *(("opt_state", "moments") if moments else ()))
         wanted = {
-            **{k: {n: tree[k][n] for n in ("params", "collections")} for k in ("gen", "disc")},
+            **{k: {n: tree[k][n] for n in parts if n in tree[k]} for k in ("gen", "disc")},
             "ema_params": tree["ema_params"],
+            "ema_collections": tree.get("ema_collections", {}),
         }
         item = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), wanted)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
@@ -323,12 +334,14 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         items = ocp.args.Composite(state=of_state, meta=ocp.args.JsonRestore())
         restored = manager.restore(step, args=items)
     state = restored["state"]
+    gen = _variables(state["gen"])
     return Weights(
-        gen=_variables(state["gen"]),
+        gen=gen,
         disc=_variables(state["disc"]),
-        ema_params=state["ema_params"],
+        ema={**gen, "params": state["ema_params"], **state["ema_collections"]},
         meta=restored["meta"],
         path=checkpoint,
+        moments=_moments(state) if moments else None,
     )
 
 
@@ -351,16 +364,35 @@ def _variables(player: Mapping[str, Any]) -> VariableDict:
     return {"params": player["params"], **player["collections"]}
 
 
+def _moments(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Both optimisers' moments, of a checkpoint of training or of inflated weights."""
+    found = {
+        name: state[name].get("moments") or moments_of(state[name].get("opt_state", {}))
+        for name in ("gen", "disc")
+    }
+    return found if all(found.values()) else None
+
+
 def save_weights(
     directory: str | os.PathLike[str],
     *,
     gen: VariableDict,
     disc: VariableDict,
-    ema_params: PyTree,
+    ema: VariableDict,
     meta: Mapping[str, Any],
+    moments: Mapping[str, Mapping[str, PyTree]] | None = None,
     step: int = 0,
 ) -> Path:
-    """Writes weights without optimisers as a checkpoint of `directory`.
+    """Writes weights as a checkpoint of `directory`, from which a run can start but not go on.
+
+    Args:
+      directory: without checkpoints so far.
+      gen: the generator's variables.
+      disc: the discriminator's.
+      ema: the averaged generator's.
+      meta: as `make_meta` makes it.
+      moments: of both optimisers, "gen" and "disc"; None for none.
+      step: number of the checkpoint.
 
     Returns:
       The checkpoint's folder.
@@ -369,9 +401,10 @@ def save_weights(
       CheckpointError: `directory` has checkpoints already, or can't be written.
     """
 
-    def player(variables: VariableDict) -> dict[str, Any]:
-        collections = {k: v for k, v in variables.items() if k != "params"}
-        return {"params": variables["params"], "collections": collections}
+    def player(name: str, variables: VariableDict) -> dict[str, Any]:
+        params, collections = split_variables(variables)
+        more = {"moments": dict(moments[name])} if moments else {}
+        return {"params": params, "collections": collections, **more}
 
     if has_checkpoint(directory):
         raise CheckpointError(f"{directory} has checkpoints already; choose another --out")
@@ -384,7 +417,13 @@ def save_weights(
         registry = ocp.type_handlers.create_type_handler_registry(*handlers)
         sparing = {"type_handler_registry": registry, "save_concurrent_gb": 1}
         with contextlib.closing(_manager(target, options, **sparing)) as manager:
-            state = {"gen": player(gen), "disc": player(disc), "ema_params": ema_params}
+            ema_params, collections = split_variables(ema)
+            state = {
+                "gen": player("gen", gen),
+                "disc": player("disc", disc),
+                "ema_params": ema_params,
+                "ema_collections": averaged_collections(collections),
+            }
             manager.save(
                 step,
                 args=ocp.args.Composite(

@@ -29,7 +29,7 @@ from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
 from vidgan_jax.train import sharding
 from vidgan_jax.train.checkpoint import Checkpoints, Weights, make_meta
-from vidgan_jax.train.state import GanState, create_state
+from vidgan_jax.train.state import GanState, create_state, with_moments
 from vidgan_jax.train.step import Game, TrainStep, forward, to_uint8
 from vidgan_jax.train.writers import MetricsWriter
 from vidgan_jax.types import PyTree
@@ -70,6 +70,7 @@ def make_game(experiment: Experiment, num_steps: int) -> Game:
         z_dim=experiment.config.model.z_dim,
         ema_decay=train.ema_decay,
         num_disc_steps=train.num_disc_steps,
+        disc_weight_clip=experiment.config.loss.weight_clip,
     )
 
 
@@ -83,13 +84,26 @@ def initial_state(experiment: Experiment, game: Game) -> GanState:
 
 
 def state_from(
-    experiment: Experiment, game: Game, gen: VariableDict, disc: VariableDict, ema_params: PyTree
+    experiment: Experiment,
+    game: Game,
+    gen: VariableDict,
+    disc: VariableDict,
+    ema: VariableDict,
+    moments: Mapping[str, Mapping[str, PyTree]] | None,
 ) -> GanState:
-    """A state at step 0 around given weights, with fresh optimisers; traceable."""
+    """A state at step 0 around given weights; traceable.
+
+    The optimisers start fresh, but for `moments` ("gen" and "disc") where they are given.
+    """
     key = jax.random.key(experiment.config.train.seed)
-    return create_state(
-        key, gen, disc, game.gen_optimizer, game.disc_optimizer, ema_params=ema_params
-    )
+    state = create_state(key, gen, disc, game.gen_optimizer, game.disc_optimizer, ema)
+    if moments is None:
+        return state
+    players = {
+        name: player.replace(opt_state=with_moments(player.opt_state, moments[name]))
+        for name, player in (("gen", state.gen), ("disc", state.disc))
+    }
+    return state.replace(**players)
 
 
 def open_loader(experiment: Experiment, source: ClipSource) -> ClipIterator:
@@ -221,7 +235,7 @@ def _restore_or_start(
 
     # As arguments: what a jitted function closes over becomes constants of the program.
     place = jax.jit(functools.partial(state_from, experiment, game), out_shardings=everywhere)
-    return place(initial.gen, initial.disc, initial.ema_params), 0
+    return place(initial.gen, initial.disc, initial.ema, initial.moments), 0
 
 
 def _check_time(model: Mapping[str, Any], experiment: Experiment, where: Path) -> None:
@@ -298,7 +312,7 @@ class _Run:
 
     def _save(self, state: GanState, step: int) -> None:
         """Starts a save, of a state that is worth one."""
-        if not bool(_is_finite((state.gen.params, state.disc.params, state.ema_params))):
+        if not bool(_is_finite((state.gen.variables, state.disc.variables, state.ema_variables))):
             raise FloatingPointError(
                 f"weights are not finite at step {step}, and were not saved; lower the learning "
                 "rates and go on from the last checkpoint"

@@ -1,5 +1,6 @@
 """Everything that training carries from one step to the next."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import optax
 from flax import struct
 from flax.typing import VariableDict
 
-from vidgan_jax.types import PyTree
+from vidgan_jax.types import BATCH_STATS, PyTree
 
 
 class PlayerState(struct.PyTreeNode):
@@ -39,6 +40,7 @@ class GanState(struct.PyTreeNode):
       gen: the generator.
       disc: the discriminator.
       ema_params: exponential moving average of the generator's parameters.
+      ema_collections: the same of its batch statistics, which belong to them; empty without any.
     """
 
     step: jax.Array
@@ -46,11 +48,12 @@ class GanState(struct.PyTreeNode):
     gen: PlayerState
     disc: PlayerState
     ema_params: PyTree
+    ema_collections: PyTree
 
     @property
     def ema_variables(self) -> VariableDict:
         """The averaged generator, for samples."""
-        return {"params": self.ema_params, **self.gen.collections}
+        return {"params": self.ema_params, **self.gen.collections, **self.ema_collections}
 
 
 def split_variables(variables: VariableDict) -> tuple[PyTree, dict[str, Any]]:
@@ -59,13 +62,18 @@ def split_variables(variables: VariableDict) -> tuple[PyTree, dict[str, Any]]:
     return variables["params"], collections
 
 
+def averaged_collections(collections: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that a generator's average has of its own: the others go with any parameters."""
+    return {name: value for name, value in collections.items() if name == BATCH_STATS}
+
+
 def create_state(
     key: jax.Array,
     gen_variables: VariableDict,
     disc_variables: VariableDict,
     gen_optimizer: optax.GradientTransformation,
     disc_optimizer: optax.GradientTransformation,
-    ema_params: PyTree | None = None,
+    ema_variables: VariableDict | None = None,
 ) -> GanState:
     """A fresh state at step 0 around given variables.
 
@@ -75,16 +83,64 @@ def create_state(
       disc_variables: likewise.
       gen_optimizer: whose state starts fresh.
       disc_optimizer: likewise.
-      ema_params: the average so far; None starts it at the generator's parameters.
+      ema_variables: the average so far; None starts it at the generator's.
     """
     gen_params, gen_collections = split_variables(gen_variables)
     disc_params, disc_collections = split_variables(disc_variables)
+    averaged = gen_variables if ema_variables is None else ema_variables
     # A copy: the same buffer may not be donated twice.
-    ema = jax.tree.map(jnp.array, gen_params if ema_params is None else ema_params)
+    ema_params, ema_collections = split_variables(jax.tree.map(jnp.array, averaged))
     return GanState(
         step=jnp.zeros((), jnp.int32),
         key=key,
         gen=PlayerState(gen_params, gen_collections, gen_optimizer.init(gen_params)),
         disc=PlayerState(disc_params, disc_collections, disc_optimizer.init(disc_params)),
-        ema_params=ema,
+        ema_params=ema_params,
+        ema_collections=averaged_collections(ema_collections),
     )
+
+
+def moments_of(opt_state: PyTree) -> dict[str, PyTree]:
+    """The running moments in an optimiser's state, by optax's names: `mu`, `nu`, and their `count`.
+
+    Args:
+      opt_state: of optax, or the same as nested dicts and lists, as orbax reads it.
+
+    Returns:
+      An empty dict where the optimiser keeps none.
+    """
+    if isinstance(opt_state, tuple) and hasattr(opt_state, "_asdict"):
+        opt_state = opt_state._asdict()
+    if isinstance(opt_state, Mapping):
+        if opt_state.keys() & {"mu", "nu"}:
+            return {name: opt_state[name] for name in ("mu", "nu", "count") if name in opt_state}
+        parts: Iterable[Any] = opt_state.values()
+    else:
+        parts = opt_state if isinstance(opt_state, list | tuple) else ()
+    found = [moments for part in parts if (moments := moments_of(part))]
+    return found[0] if found else {}
+
+
+def with_moments(opt_state: PyTree, moments: Mapping[str, PyTree]) -> PyTree:
+    """A fresh optax state with the moments of `moments_of` put in; schedules start anew.
+
+    Raises:
+      ValueError: the state keeps other moments.
+    """
+    if moments_of(opt_state).keys() != moments.keys():
+        raise ValueError(
+            f"the optimiser keeps {sorted(moments_of(opt_state))}, and the checkpoint's kept "
+            f"{sorted(moments)}: use the same optimiser, or set config.init.opt_state=False"
+        )
+
+    def put(state: Any) -> Any:
+        if not isinstance(state, tuple):
+            return state
+        fields: tuple[str, ...] | None = getattr(state, "_fields", None)
+        if fields is None:
+            return tuple(map(put, state))
+        if {"mu", "nu"} & set(fields):
+            return type(state)(**{**dict(zip(fields, state, strict=True)), **moments})
+        return type(state)(*map(put, state))
+
+    return put(opt_state)

@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 
 from vidgan_jax.losses.objective import Objective, Pass, weighted_sum
 from vidgan_jax.train import sharding
-from vidgan_jax.train.state import GanState, PlayerState
-from vidgan_jax.types import ArrayLike, Batch, Metrics
+from vidgan_jax.train.state import GanState, PlayerState, averaged_collections
+from vidgan_jax.types import BATCH_STATS, OUTPUTS, SPECTRAL, ArrayLike, Batch, Metrics
 
 StepFn = Callable[[GanState, Batch], tuple[GanState, Metrics]]
 
@@ -35,6 +35,8 @@ class Game:
       ema_decay: of the generator's average, a step; 0 keeps no memory.
       num_disc_steps: updates of the discriminator for one of the generator, each on its own reals
         and fakes.
+      disc_weight_clip: the discriminator's parameters are kept within ± this (Arjovsky et al. 2017,
+        arXiv:1701.07875, algorithm 1); 0 for no bound.
     """
 
     generator: nn.Module
@@ -45,6 +47,7 @@ class Game:
     z_dim: int
     ema_decay: float = 0.999
     num_disc_steps: int = 1
+    disc_weight_clip: float = 0.0
 
 
 def to_unit_range(frames: jax.Array) -> jax.Array:
@@ -58,28 +61,61 @@ def to_uint8(frames: jax.Array) -> jax.Array:
 
 
 def forward(module: nn.Module, variables: VariableDict, *args: Any) -> jax.Array:
-    """Applies a network whose collections stay as they are."""
+    """Applies a network whose collections stay as they are: running statistics count."""
     return cast(jax.Array, module.apply(variables, *args))
 
 
+def forward_in_training(module: nn.Module, variables: VariableDict, *args: Any) -> jax.Array:
+    """Applies a network in the other player's update: the batch's statistics count, none is kept.
+
+    Spectral vectors stay: they move in their own network's update only.
+    """
+    passing = [BATCH_STATS] if BATCH_STATS in variables else []
+    output, _ = module.apply(variables, *args, mutable=passing)
+    return cast(jax.Array, output)
+
+
 def _apply(
-    module: nn.Module, player: PlayerState, params: Any, *args: Any
-) -> tuple[jax.Array, Any]:
-    """Applies a network in its own player's update: `(output, updated collections)`."""
-    variables = {"params": params, **player.collections}
-    return module.apply(variables, *args, mutable=list(player.collections))
+    module: nn.Module,
+    variables: VariableDict,
+    *args: Any,
+    frozen: tuple[str, ...] = ("params",),
+) -> tuple[jax.Array, dict[str, Any], dict[str, Any]]:
+    """Applies a network in its own player's update.
+
+    Returns:
+      `(result, collections, outputs)`: the first of the latter with what has changed, all but those
+      called `frozen`; the second what the network gave beside its result.
+    """
+    moving = [name for name in variables if name not in frozen]
+    result, changed = module.apply(variables, *args, mutable=[*moving, OUTPUTS])
+    changed = dict(changed)
+    outputs = changed.pop(OUTPUTS, {})
+    before = {name: value for name, value in variables.items() if name != "params"}
+    return result, {**before, **changed}, outputs
 
 
 def _update(
-    optimizer: optax.GradientTransformation, player: PlayerState, grads: Any, collections: Any
+    optimizer: optax.GradientTransformation,
+    player: PlayerState,
+    grads: Any,
+    collections: Any,
+    weight_clip: float = 0.0,
 ) -> PlayerState:
     updates, opt_state = optimizer.update(grads, player.opt_state, player.params)
     params = optax.apply_updates(player.params, updates)
+    if weight_clip:
+        params = jax.tree.map(lambda p: jnp.clip(p, -weight_clip, weight_clip), params)
     return PlayerState(params=params, collections=collections, opt_state=opt_state)
 
 
 def disc_gradients(
-    game: Game, state: GanState, real: jax.Array, cond: ArrayLike | None, z: jax.Array
+    game: Game,
+    state: GanState,
+    real: jax.Array,
+    cond: ArrayLike | None,
+    z: jax.Array,
+    key: jax.Array | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """Gradients of the discriminator's loss.
 
@@ -89,23 +125,29 @@ def disc_gradients(
       real: float32 in [-1, 1], `[b, *axes, c]`.
       cond: the generator's condition, or None.
       z: float32 `[b, z_dim]`.
+      key: for what terms draw; None where none does.
 
     Returns:
       `(gradients, new collections of D, metrics)`.
     """
     disc = state.disc
-    fake = jax.lax.stop_gradient(forward(game.generator, state.gen.variables, z, cond))
+    fake = forward_in_training(game.generator, state.gen.variables, z, cond)
+    fake = jax.lax.stop_gradient(fake)
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        def critic(x: jax.Array) -> jax.Array:
-            return forward(game.discriminator, {"params": params, **disc.collections}, x, cond)
+        variables = {"params": params, **disc.collections}
+        real_logits, after, _ = _apply(game.discriminator, variables, real, cond)
 
-        real_logits, collections = _apply(game.discriminator, disc, params, real, cond)
-        after = disc.replace(collections=collections)
-        fake_logits, collections = _apply(game.discriminator, after, params, fake, cond)
-        outputs = Pass(real, fake, fake_logits, real_logits=real_logits, critic=critic)
+        def critic(x: jax.Array) -> jax.Array:
+            return forward(game.discriminator, {"params": params, **after}, x, cond)
+
+        # One power iteration an update, not one for each of its batches.
+        fake_logits, after_both, _ = _apply(
+            game.discriminator, {"params": params, **after}, fake, cond, frozen=("params", SPECTRAL)
+        )
+        outputs = Pass(real, fake, fake_logits, real_logits=real_logits, critic=critic, key=key)
         total, shares = weighted_sum(game.objective.disc, outputs)
-        return total, (collections, shares)
+        return total, (after_both, shares)
 
     grads, (collections, shares) = jax.grad(loss, has_aux=True)(disc.params)
     # `D` is the adversarial loss, regularisers apart, as in the thesis's figure 4-13.
@@ -120,9 +162,11 @@ def gen_gradients(
     gen = state.gen
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        fake, collections = _apply(game.generator, gen, params, z, cond)
-        fake_logits = forward(game.discriminator, state.disc.variables, fake, cond)
-        total, shares = weighted_sum(game.objective.gen, Pass(real, fake, fake_logits))
+        variables = {"params": params, **gen.collections}
+        fake, collections, beside = _apply(game.generator, variables, z, cond)
+        fake_logits = forward_in_training(game.discriminator, state.disc.variables, fake, cond)
+        outputs = Pass(real, fake, fake_logits, outputs=beside)
+        total, shares = weighted_sum(game.objective.gen, outputs)
         return total, (collections, {**shares, "G": total})
 
     grads, (collections, metrics) = jax.grad(loss, has_aux=True)(gen.params)
@@ -144,20 +188,27 @@ def gan_step(game: Game, state: GanState, batch: Batch) -> tuple[GanState, Metri
     b = batch.frames.shape[0] // k
     # [b · k] → [b, k]: each device splits what it holds, nothing moves between devices.
     parts = jax.tree.map(lambda x: x.reshape(b, k, *x.shape[1:]), batch)
-    keys = jax.random.split(jax.random.fold_in(state.key, state.step), k + 1)
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), 2 * k + 1)
 
     for i in range(k):
         part: Batch = jax.tree.map(lambda x, i=i: x[:, i], parts)
         real, cond = to_unit_range(jnp.asarray(part.frames)), part.label_map
-        z = jax.random.normal(keys[i], (b, game.z_dim))
-        grads, collections, disc_metrics = disc_gradients(game, state, real, cond, z)
-        state = state.replace(disc=_update(game.disc_optimizer, state.disc, grads, collections))
+        z = jax.random.normal(keys[2 * i], (b, game.z_dim))
+        grads, collections, disc_metrics = disc_gradients(
+            game, state, real, cond, z, keys[2 * i + 1]
+        )
+        disc = _update(game.disc_optimizer, state.disc, grads, collections, game.disc_weight_clip)
+        state = state.replace(disc=disc)
 
-    z = jax.random.normal(keys[k], (b, game.z_dim))
+    z = jax.random.normal(keys[-1], (b, game.z_dim))
     grads, collections, gen_metrics = gen_gradients(game, state, real, cond, z)
     gen = _update(game.gen_optimizer, state.gen, grads, collections)
-    ema = optax.incremental_update(gen.params, state.ema_params, 1.0 - game.ema_decay)
-    state = state.replace(step=state.step + 1, gen=gen, ema_params=ema)
+    now = (gen.params, averaged_collections(gen.collections))
+    so_far = (state.ema_params, state.ema_collections)
+    ema_params, ema_collections = optax.incremental_update(now, so_far, 1.0 - game.ema_decay)
+    state = state.replace(
+        step=state.step + 1, gen=gen, ema_params=ema_params, ema_collections=ema_collections
+    )
     return state, {**disc_metrics, **gen_metrics}
 
 

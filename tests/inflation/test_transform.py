@@ -1,6 +1,5 @@
-"""The contract of inflation: on still clips a 3D network computes what the 2D one does."""
+"""Inflation of parameter trees: the ResNet GAN, a user's own network, and what is refused."""
 
-from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -11,7 +10,7 @@ import pytest
 from flax import linen as nn
 from flax import traverse_util
 
-from vidgan_jax.inflate import PROFILES, average_profile, central_profile, inflate_params
+from vidgan_jax.inflation import PROFILES, inflate_params
 from vidgan_jax.layers import Conv, Dense, avg_pool
 from vidgan_jax.models.resnet import ResnetDiscriminator, ResnetGenerator
 from vidgan_jax.train.step import forward
@@ -127,22 +126,6 @@ def test_temporal_noise_is_unseen_by_still_clips_and_felt_by_moving_ones() -> No
 def test_negative_temporal_noise_is_refused() -> None:
     with pytest.raises(ValueError, match=r"temporal_noise \(=-1\) must be at least 0"):
         inflate_params({}, {}, temporal_noise=-1)
-
-
-@pytest.mark.parametrize("make", PROFILES.values())
-@pytest.mark.parametrize("width", range(1, 8))
-def test_profiles_sum_to_one(make: Callable[[int], np.ndarray], width: int) -> None:
-    profile = make(width)
-    assert profile.shape == (width,)
-    assert profile.dtype == np.float32
-    np.testing.assert_allclose(profile.sum(), 1, rtol=1e-6)
-    np.testing.assert_array_equal(profile, profile[::-1])
-
-
-def test_profiles_are_what_they_say() -> None:
-    np.testing.assert_allclose(average_profile(4), [0.25] * 4)
-    np.testing.assert_allclose(central_profile(3), [0, 1, 0])
-    np.testing.assert_allclose(central_profile(4), [0, 0.5, 0.5, 0])
 
 
 class UserNetwork(nn.Module):
