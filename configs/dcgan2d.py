@@ -1,4 +1,5 @@
-"""DCGAN on single frames, the thesis's recipe; `:smoke` for two CPU cores and minutes.
+"""DCGAN on single frames, the thesis's recipe; `:smoke` for two CPU cores and minutes, and
+`:study` for `launch/inflation_study.sh`.
 
 Other sizes by `--config.model.size=64`, with `--config.data.resize=80`.
 """
@@ -9,7 +10,7 @@ from configs import common
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The config of a variant: "" or "smoke"."""
+    """The config of a variant: "", "smoke" or "study"."""
     config = ConfigDict(
         {
             "name": "dcgan2d",
@@ -24,7 +25,12 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     if variant == "smoke":
         common.shrink(config)
+        config.model.features = 32
         config.train.update(batch_size=16, num_steps=2000)
+    elif variant == "study":
+        common.shrink(config)
+        config.model.features = 32
+        config.train.update(batch_size=16, num_steps=1500)
     elif variant:
-        raise ValueError(f"configs/dcgan2d.py has no variant {variant!r}; there is :smoke")
+        raise ValueError(f"configs/dcgan2d.py has no variant {variant!r}; there are :smoke, :study")
     return config

@@ -1,4 +1,5 @@
-"""DCGAN on clips of 32 frames, the thesis's recipe; `:smoke` for two CPU cores and minutes.
+"""DCGAN on clips of 32 frames, the thesis's recipe; `:smoke` for two CPU cores and minutes, and
+`:study` for `launch/inflation_study.sh`.
 
 Set `init.path` to a trained 2D workdir or to an inflated checkpoint; without it, it is VGAN's
 one-stream network from scratch. Five stages double time, 1 to 32 frames; with `size=64` there are
@@ -11,7 +12,7 @@ from configs import common
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The config of a variant: "" or "smoke"."""
+    """The config of a variant: "", "smoke" or "study"."""
     config = ConfigDict(
         {
             "name": "dcgan3d",
@@ -26,10 +27,14 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     if variant == "smoke":
         common.shrink(config)
-        config.model.update(num_frames=16, time_stages=(0, 1, 2))
+        config.model.update(num_frames=16, features=32, time_stages=(0, 1, 2))
         config.data.stride = 2
         config.train.update(batch_size=8, num_steps=150)
         config.init.temporal_noise = 1.0  # movement within hundreds of steps, not thousands
+    elif variant == "study":
+        common.shrink(config)
+        config.model.update(features=32, time_stages=(0, 1, 2))
+        common.study_clips(config, num_steps=160)
     elif variant:
-        raise ValueError(f"configs/dcgan3d.py has no variant {variant!r}; there is :smoke")
+        raise ValueError(f"configs/dcgan3d.py has no variant {variant!r}; there are :smoke, :study")
     return config

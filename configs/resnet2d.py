@@ -1,4 +1,5 @@
-"""ResNet GAN on single frames, the thesis's recipe; `:smoke` for two CPU cores and minutes."""
+"""ResNet GAN on single frames, the thesis's recipe; `:smoke` for two CPU cores and minutes, and
+`:study` for `launch/inflation_study.sh`."""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +7,7 @@ from configs import common
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The config of a variant: "" or "smoke"."""
+    """The config of a variant: "", "smoke" or "study"."""
     config = ConfigDict(
         {
             "name": "resnet2d",
@@ -23,6 +24,12 @@ def get_config(variant: str = "") -> ConfigDict:
         common.shrink(config)
         common.hurry_resnet(config)
         config.train.update(batch_size=16, num_steps=3000)
+    elif variant == "study":
+        common.shrink(config)
+        common.hurry_resnet(config)
+        config.model.update(size=16, max_features=64)
+        config.data.resize = 20
+        config.train.update(batch_size=16, num_steps=1500)
     elif variant:
-        raise ValueError(f"configs/resnet2d.py has no variant {variant!r}; there is :smoke")
+        raise ValueError(f"configs/resnet2d.py has no variant {variant!r}; there are :smoke, :study")
     return config

@@ -1,4 +1,5 @@
-"""ResNet GAN on clips of 8 frames, the thesis's recipe; `:smoke` for two CPU cores and minutes.
+"""ResNet GAN on clips of 8 frames, the thesis's recipe; `:smoke` for two CPU cores and minutes, and
+`:study` for `launch/inflation_study.sh`.
 
 Set `init.path` to a trained 2D workdir or to an inflated checkpoint: from scratch, the thesis saw
 this network collapse within an epoch.
@@ -10,7 +11,7 @@ from configs import common
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The config of a variant: "" or "smoke"."""
+    """The config of a variant: "", "smoke" or "study"."""
     config = ConfigDict(
         {
             "name": "resnet3d",
@@ -28,6 +29,13 @@ def get_config(variant: str = "") -> ConfigDict:
         common.hurry_resnet(config)
         config.train.update(batch_size=8, num_steps=150)
         config.init.temporal_noise = 1.0  # movement within hundreds of steps, not thousands
+    elif variant == "study":
+        common.shrink(config)
+        common.hurry_resnet(config)
+        config.model.update(size=16, max_features=64)
+        config.data.resize = 20
+        common.study_clips(config, num_steps=120)
+        config.train.batch_size = 8
     elif variant:
-        raise ValueError(f"configs/resnet3d.py has no variant {variant!r}; there is :smoke")
+        raise ValueError(f"configs/resnet3d.py has no variant {variant!r}; there are :smoke, :study")
     return config

@@ -29,6 +29,7 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     if variant.startswith("smoke"):
         common.shrink(config)
+        config.model.features = 32
         config.train.update(batch_size=16, num_steps=2000)
     if variant == "smoke":
         config.model.update(num_frames=16, time_stages=(0, 1, 2))

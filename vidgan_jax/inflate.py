@@ -61,8 +61,8 @@ def weights_for(
     # Shapes only: nothing is computed.
     gen, disc = targets(target)
     if source.config.model.num_frames or not target.config.model.num_frames:
-        found = {"gen": weights.gen["params"], "disc": weights.disc["params"]}
-        wanted = {"gen": gen.variables["params"], "disc": disc.variables["params"]}
+        found = {"gen": weights.gen, "disc": weights.disc}
+        wanted = {"gen": gen.variables, "disc": disc.variables}
         checkpoint.check_same_networks(found, wanted, where=str(path))
         return weights, None
     change = functools.partial(

@@ -154,8 +154,8 @@ class Checkpoints:
         with _reading(self.directory / str(step)) as where:
             found = self._manager.item_metadata(step)["state"].tree
             check_same_networks(
-                {k: found[k]["params"] for k in ("gen", "disc")},
-                {"gen": like.gen.params, "disc": like.disc.params},
+                {k: _variables(found[k]) for k in ("gen", "disc")},
+                {"gen": like.gen.variables, "disc": like.disc.variables},
                 where=str(where),
             )
             _check_same_optimizers(found, like, where)
@@ -249,7 +249,7 @@ def _check_same_optimizers(found: PyTree, wanted: GanState, where: Path) -> None
 
 
 def check_same_networks(found: PyTree, wanted: PyTree, *, where: str) -> None:
-    """Compares parameter trees by path and shape.
+    """Compares variables by path and shape.
 
     Raises:
       CheckpointError: names the first few leaves that differ.
