@@ -313,3 +313,22 @@ def test_a_leaf_without_a_rule_is_told_with_its_shapes() -> None:
     variables = draw_variables(Wide(), IMAGES)
     with pytest.raises(ValueError, match=r"layer/kernel: no rule turns \(3, 3, 4, 8\) \(2D\) into"):
         inflate_variables(variables, target_of(Wide(), stills(IMAGES, 2)))
+
+
+@pytest.mark.slow
+@PROFILE
+def test_dcgan_at_full_size(profile: str) -> None:
+    """The thesis's: 128×128, 32 frames, 14 and 56 million parameters."""
+    flat, moving = Layout(128), Layout(128, 32, time_stages=(0, 1, 2, 3, 4))
+    z = np.random.default_rng(2).standard_normal((2, 64), np.float32)
+    images = np.random.default_rng(3).uniform(-1, 1, (2, 128, 128, 3)).astype(np.float32)
+    for one, other, inputs, clips in (
+        (DcganGenerator(flat), DcganGenerator(moving), z, z),
+        (DcganDiscriminator(flat), DcganDiscriminator(moving), images, stills(images, 32)),
+    ):
+        variables = jax.jit(one.init)(jax.random.key(0, impl="rbg"), inputs)
+        inflated = inflate_variables(variables, target_of(other, clips), profile=profile)
+        for training in (False, True):
+            want = run(one, variables, inputs, training=training).output
+            got = run(other, inflated, clips, training=training).output
+            assert relative_error(got, as_still(want, got)) < TOLERANCE

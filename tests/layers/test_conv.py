@@ -74,6 +74,43 @@ def test_conv_is_pytorchs(
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("axes", "widths", "strides"),
+    [
+        ((5, 6), (4, 3), (1, 2)),
+        ((3, 4, 5), (2, 4, 3), (1, 1, 2)),
+        ((2, 4, 4), (2, 4, 4), (1, 1, 1)),
+    ],
+)
+def test_valid_convolution_is_pytorchs(
+    axes: tuple[int, ...], widths: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    """No padding in space, none in time; the last case is a discriminator's to one logit."""
+    x, kernel = draw((2, *axes, IN)), draw((*widths, IN, OUT))
+    out_axes = [(n - k) // s + 1 for n, k, s in zip(axes, widths, strides, strict=True)]
+    toward = draw((2, *out_axes, OUT), seed=1)
+
+    @jax.jit
+    def values_and_gradients(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...]:
+        form = functools.partial(conv, strides=strides, padding="valid")
+        y, pullback = jax.vjp(form, x, kernel)
+        return y, *pullback(jnp.asarray(toward))
+
+    y, dx, dkernel = values_and_gradients(jnp.asarray(x), jnp.asarray(kernel))
+    convolve = torch.nn.functional.conv2d if len(axes) == 2 else torch.nn.functional.conv3d
+    x_torch = torch.from_numpy(x).requires_grad_()
+    kernel_torch = torch.from_numpy(kernel).requires_grad_()
+    weight = kernel_torch.movedim((-1, -2), (0, 1))
+    y_torch = convolve(x_torch.movedim(-1, 1), weight, stride=strides).movedim(1, -1)
+    y_torch.backward(torch.from_numpy(toward))
+    assert x_torch.grad is not None
+    assert kernel_torch.grad is not None
+    np.testing.assert_allclose(y, y_torch.detach(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dx, x_torch.grad, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dkernel, kernel_torch.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
 def test_r1_through_a_clip_convolution_is_pytorchs() -> None:
     """The second order too: the gradient of a penalty on the gradient, with respect to kernels."""
     x, kernel = draw((2, 4, 5, 5, IN)), draw((3, 3, 3, IN, OUT))
@@ -180,6 +217,19 @@ def test_module_takes_widths_for_each_axis() -> None:
     layer = Conv(OUT, kernel_size=(1, 4, 4), strides=(1, 2, 2))
     y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), clip)
     chex.assert_shape([y, variables["params"]["kernel"]], [(1, 4, 4, 4, OUT), (1, 4, 4, IN, OUT)])
+
+
+def test_module_takes_a_padding() -> None:
+    clip = jax.ShapeDtypeStruct((1, 4, 8, 8, IN), jnp.float32)
+    for padding, axes in (("same", (4, 8, 8)), ("valid", (2, 6, 6))):
+        layer = Conv(OUT, padding=padding)  # type: ignore[arg-type]
+        y, _ = jax.eval_shape(layer.init_with_output, jax.random.key(0), clip)
+        chex.assert_shape(y, (1, *axes, OUT))
+
+
+def test_another_padding_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"padding \(='full'\) must be 'same' or 'valid'"):
+        conv(jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 2, 1)), padding="full")  # type: ignore[arg-type]
 
 
 def test_per_axis() -> None:

@@ -1,4 +1,4 @@
-"""Small ResNet GANs with drawn weights, and the same networks in PyTorch."""
+"""Networks with drawn weights; small ResNet GANs, and the same in PyTorch."""
 
 import dataclasses
 import functools
@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax import traverse_util
 
 from tests.reference_torch import resnet as reference
 from tests.reference_torch import weights
 from vidgan_jax.models.resnet import ResnetDiscriminator, ResnetGenerator
+from vidgan_jax.types import BATCH_STATS, SPECTRAL
 
 Z_DIM, SIZE, FEATURES, MAX_FEATURES = 5, 16, 4, 8
 
@@ -92,3 +94,28 @@ def draw_params(module: nn.Module, *inputs: Any) -> Any:
         return rng.standard_normal(leaf.shape, np.float32) / np.float32(fan_in**0.5)
 
     return jax.tree.map(draw, shapes(module, *inputs))
+
+
+def draw_variables(module: nn.Module, *inputs: Any) -> Any:
+    """Like `draw_params`, with collections of a network amid its training.
+
+    Singular vectors are near their kernels', not at them; gains are 1.
+    """
+    found = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    params = draw_params(module, *inputs)
+    kernels = traverse_util.flatten_dict(params)
+    rng = np.random.default_rng(1)
+    variables = {("params", *path): leaf for path, leaf in kernels.items()}
+    for path, leaf in traverse_util.flatten_dict(found).items():
+        if path[0] == BATCH_STATS:
+            variables[path] = rng.uniform(0.5, 2, leaf.shape).astype(np.float32)
+        if path[0] == SPECTRAL and path[-1] == "gain":
+            variables[path] = np.ones((), np.float32)
+        elif path[0] == SPECTRAL:
+            kernel = kernels[(*path[1:-1], "kernel")]
+            left, _, right = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]))
+            vector = right[0] if path[-1] == "u" else left[:, 0]
+            vector = vector + 0.3 * rng.standard_normal(vector.shape) / vector.size**0.5
+            vector = vector / np.linalg.norm(vector)
+            variables[path] = vector.reshape(leaf.shape).astype(np.float32)
+    return traverse_util.unflatten_dict(variables)

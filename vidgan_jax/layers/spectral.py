@@ -49,11 +49,19 @@ def spectral_normalize(module: nn.Module, kernel: jax.Array) -> jax.Array:
 
     Returns:
       float32, of the kernel's shape.
+
+    Raises:
+      ValueError: the module is applied without that collection.
     """
     matrix = kernel.reshape(-1, kernel.shape[-1])
     frozen = lax.stop_gradient(matrix)
     u_first = v_first = frozen  # never looked at where there is a state
     if not module.has_variable(SPECTRAL, "u"):
+        if not module.is_initializing():
+            raise ValueError(
+                f"the variables lack {SPECTRAL}/{'/'.join(module.path)}, the state of spectral "
+                "norm; apply the network to all collections that its init gave"
+            )
         u_first, v_first = _converge(frozen, module.make_rng("params"))
     u_state = module.variable(SPECTRAL, "u", lambda: u_first)
     v_state = module.variable(SPECTRAL, "v", lambda: v_first.reshape(kernel.shape[:-1]))

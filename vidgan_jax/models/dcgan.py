@@ -159,8 +159,11 @@ class DcganDiscriminator(nn.Module):
           ValueError: the input is not of the layout's size and frames, or a condition was given.
         """
         refuse_condition(cond)
-        check_size(x, self.layout.size)
-        layout = dataclasses.replace(self.layout, num_frames=x.shape[1] if x.ndim == 5 else 0)
+        layout = self.layout
+        check_size(x, layout.size)
+        if (x.shape[1] if x.ndim == 5 else 0) != layout.num_frames:
+            kind = f"be clips of {layout.num_frames} frames" if layout.num_frames else "be images"
+            raise ValueError(f"input {x.shape} must {kind}")
         last = len(layout.stages) - 1
         for i in reversed(range(last + 1)):
             x = Conv(

@@ -159,16 +159,20 @@ class Checkpoints:
                 where=str(where),
             )
             _check_same_optimizers(found, like, where)
-            restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+            parts = {f.name: getattr(like, f.name) for f in dataclasses.fields(like)}
+            if not parts["ema_collections"] and "ema_collections" not in found:
+                del parts["ema_collections"]  # saved before there was any
+            restore_args = ocp.checkpoint_utils.construct_restore_args(parts)
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.PyTreeRestore(item=like, restore_args=restore_args),
+                    state=ocp.args.PyTreeRestore(item=parts, restore_args=restore_args),
                     loader=ocp.args.JsonRestore(),
                     meta=ocp.args.JsonRestore(),
                 ),
             )
-        return restored["state"], restored["loader"], restored["meta"]
+        state = GanState(**{"ema_collections": {}, **restored["state"]})
+        return state, restored["loader"], restored["meta"]
 
     def _guard(self, write: Callable[[], Any]) -> None:
         try:
