@@ -31,5 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.resize = 20
         config.train.update(batch_size=16, num_steps=1500)
     elif variant:
-        raise ValueError(f"configs/resnet2d.py has no variant {variant!r}; there are :smoke, :study")
+        raise ValueError(
+            f"configs/resnet2d.py has no variant {variant!r}; there are :smoke, :study"
+        )
     return config

@@ -37,5 +37,7 @@ def get_config(variant: str = "") -> ConfigDict:
         common.study_clips(config, num_steps=120)
         config.train.batch_size = 8
     elif variant:
-        raise ValueError(f"configs/resnet3d.py has no variant {variant!r}; there are :smoke, :study")
+        raise ValueError(
+            f"configs/resnet3d.py has no variant {variant!r}; there are :smoke, :study"
+        )
     return config

@@ -22,7 +22,7 @@ def gradients(module: nn.Module, variables: Any, inputs: Any, frames: int = 0) -
     rest = {name: value for name, value in variables.items() if name != "params"}
 
     def loss(params: Any) -> jax.Array:
-        output = module.apply({"params": params, **rest}, inputs)
+        output = jnp.asarray(module.apply({"params": params, **rest}, inputs))
         still = output.mean(axis=1) if frames and output.ndim == 5 else output
         return jnp.sum(jnp.sin(3 * still))
 

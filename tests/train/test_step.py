@@ -276,8 +276,8 @@ def test_gradients_of_a_player_leave_the_other_s_collections() -> None:
     z = jax.random.normal(jax.random.key(2), (BATCH, 3))
     _, disc_after, _ = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
     _, gen_after, metrics = jax.jit(lambda: gen_gradients(game, state, real, None, z))()
-    assert jax.tree.structure(disc_after) == jax.tree.structure(dict(state.disc.collections))
-    assert jax.tree.structure(gen_after) == jax.tree.structure(dict(state.gen.collections))
+    chex.assert_trees_all_equal_structs(disc_after, dict(state.disc.collections))
+    chex.assert_trees_all_equal_structs(gen_after, dict(state.gen.collections))
     assert_moved(state.disc.collections["batch_stats"], disc_after["batch_stats"])
     assert_moved(state.gen.collections["batch_stats"], gen_after["batch_stats"])
     passing = ["batch_stats", "spectral"]
