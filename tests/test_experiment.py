@@ -199,7 +199,7 @@ def test_a_config_finds_its_neighbours_from_any_folder(
     ("path", "overrides", "text"),
     [
         ("no/such.py", [], r"--config no/such\.py: no such file; this package's are in configs/"),
-        (f"{RESNET3D}:huge", [], r"resnet3d\.py has no variant 'huge'; there is :smoke$"),
+        (f"{RESNET3D}:huge", [], r"resnet3d\.py has no variant 'huge'; there are :smoke, :study$"),
         (SMOKE, ["--config.model.sise=3"], r"config\.model\.sise: .*'sise'; did you mean size\?"),
         (SMOKE, ["--config.modle.size=3"], r"config\.modle\.size: .*'modle'; did you mean model\?"),
         (SMOKE, ["--config.zzz=3"], r"config\.zzz: .*'zzz'; known there: data, disc_optimizer, "),

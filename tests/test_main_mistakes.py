@@ -31,7 +31,7 @@ def workdir(runs: Runs, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([f"{CONFIG_2D}r"], "no variant 'smoker'; there is :smoke"),
+        ([f"{CONFIG_2D}r"], "no variant 'smoker'; there are :smoke, :study"),
         (["--config=nowhere.py"], "--config nowhere.py: no such file"),
         ([*TINY_2D, "--config.model.sise=16"], "unknown field config.model.sise.*mean size"),
         ([*TINY_2D, *fields(model_size="wide")], "--config.model.size=wide: invalid literal"),
