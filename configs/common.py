@@ -191,6 +191,7 @@ def study_clips(config: ConfigDict, *, num_steps: int) -> None:
     config.train.update(
         batch_size=16,
         num_steps=num_steps,
+        log_every_steps=4,
         sample_every_steps=num_steps,
         save_every_steps=num_steps // 4,
         keep_checkpoints=4,

@@ -10,7 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "vidgan_jax"
-VERBS_OF_DEVICES = ("main", "inflate", "generate", "evaluate", "convert", "studio", "bench")
+VERBS_OF_DEVICES = (
+    "main",
+    "inflate",
+    "generate",
+    "evaluate",
+    "convert",
+    "studio",
+    "bench",
+    "study",
+)
 VERBS = (*VERBS_OF_DEVICES, "prepare")
 # What anyone may import: they import nothing of ours themselves.
 COMMON = ("types", "files", "version", "progress", "__version__")
@@ -32,6 +41,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "experiment": ("config", "models", "losses", "data", "inflation"),
     "train": ("experiment", "config", "losses", "data"),
     "synthesis": ("experiment", "config", "train"),
+    "metrics": ("layers", "data"),
+    "reports": ("metrics", "train"),
 }
 
 # Library → where it may be imported: parts, or single modules.
@@ -47,10 +58,21 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     ),
     "flax": ("layers", "models", "experiment", "train", "inflation", "convert"),
     "ml_collections": ("experiment",),
-    "jax": ("layers", "models", "losses", "experiment", "train", "synthesis", *VERBS_OF_DEVICES),
+    "jax": (
+        "layers",
+        "models",
+        "losses",
+        "experiment",
+        "train",
+        "inflation.target",
+        "synthesis",
+        "metrics",
+        *VERBS_OF_DEVICES,
+    ),
     "optax": ("experiment", "train"),
     "orbax": ("train",),
     "grain": ("data.clips", "train"),
+    "matplotlib": ("reports.figures",),
     # References of the tests, other people's frameworks, what stands beside the package.
     "torch": (),
     "tensorflow": (),
@@ -154,6 +176,8 @@ def test_every_module_has_its_place() -> None:
         ("data.records", "import tensorflow as tf"),
         ("train.loop", "from vidgan_jax.synthesis.latents import draw_latents"),
         ("synthesis.latents", "from flax import struct"),
+        ("metrics.scores", "from vidgan_jax.train.checkpoint import load_weights"),
+        ("study", "import matplotlib.pyplot as plt"),
     ],
 )
 def test_a_wrong_import_is_seen(module: str, line: str) -> None:
@@ -170,6 +194,7 @@ def test_a_wrong_import_is_seen(module: str, line: str) -> None:
         ("models.resnet", "from vidgan_jax.layers import Conv"),
         ("synthesis.run", "from vidgan_jax.train.step import forward"),
         ("generate", "from vidgan_jax.synthesis import latents"),
+        ("reports.figures", "import matplotlib.pyplot as plt"),
         ("layers.conv", "from vidgan_jax.layers import initializers"),
         ("data.clips", "import grain"),
         ("data.clips", "from vidgan_jax.types import Batch"),

@@ -1,0 +1,1 @@
+"""Measures of what a generator makes: Fréchet distances of fixed features, and motion."""

@@ -1,0 +1,307 @@
+"""Reports on a study of inflation: scores of every checkpoint, loss curves, samples, who wins.
+
+    python -m vidgan_jax.study --runs OUT --out OUT/report [--num 512]
+
+`launch/inflation_study.sh` makes the runs; `vidgan_jax.reports.runs` says how they lie. What was
+scored before is not scored again: train on, and run the same command.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vidgan_jax import cli, experiment, files
+from vidgan_jax.data import media
+from vidgan_jax.data.clips import training_loader
+from vidgan_jax.data.records import ClipSource
+from vidgan_jax.metrics import features, scores
+from vidgan_jax.metrics.scores import Reference, Scores
+from vidgan_jax.reports import comparison, figures, text, training
+from vidgan_jax.reports.comparison import Point
+from vidgan_jax.reports.runs import IMAGES, Curve, Run, find_runs, identity
+from vidgan_jax.synthesis.latents import draw_latents
+from vidgan_jax.synthesis.run import run_generator
+from vidgan_jax.train.checkpoint import experiment_of, load_weights
+from vidgan_jax.types import ClipSpec
+
+REPORT, NUMBERS, CACHE = "report.md", "report.json", "evaluations.json"
+_SHEET_CLIPS = 8
+_NUM_SEEDS = 2**32  # JAX's keys take no more bits
+# A term of the discriminator where it gives every example the logit 0.
+_EVEN_ODDS = {"logistic": math.log(2), "logistic_minimax": math.log(2), "hinge": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One family's runs and what was found of them.
+
+    Attributes:
+      name: its folder's.
+      runs: all, the 2D ones too.
+      spec: how its clips are cut.
+      reference: real examples.
+      points: scores of the 3D checkpoints.
+    """
+
+    name: str
+    runs: list[Run]
+    spec: ClipSpec
+    reference: Reference
+    points: list[Point]
+
+    @property
+    def clip_runs(self) -> list[Run]:
+        """The 3D runs."""
+        return [run for run in self.runs if run.start != IMAGES]
+
+    def by_start(self) -> dict[str, list[Run]]:
+        """The 3D runs of every start, the smallest seed first."""
+        found: dict[str, list[Run]] = {}
+        for run in self.clip_runs:
+            found.setdefault(run.start, []).append(run)
+        return found
+
+    def shown(self) -> list[Run]:
+        """The run of every start whose samples are shown: of the first seed that has any."""
+        trained = [[run for run in runs if run.checkpoints()] for runs in self.by_start().values()]
+        return [runs[0] for runs in trained if runs]
+
+
+class Evaluator:
+    """Scores checkpoints, and keeps scores in a JSON file from one call to the next.
+
+    Args:
+      args: the command's.
+      source: the real clips.
+      path: the file.
+    """
+
+    def __init__(self, args: argparse.Namespace, source: ClipSource, path: Path) -> None:
+        self._args, self._source, self._path = args, source, path
+        self._known: dict[str, Scores] = {}
+        if path.exists():
+            try:
+                known = json.loads(path.read_bytes())
+                self._known = {key: Scores(**value) for key, value in known.items()}
+            except (ValueError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path} is damaged ({error}); remove it") from error
+
+    def reference(self, spec: ClipSpec) -> Reference:
+        """Real clips, cut by `spec`."""
+        args = self._args
+        return scores.read_reference(self._source, spec, num=args.num, seed=args.seed)
+
+    def score(self, run: Run, step: int, reference: Reference, count: str) -> Point:
+        """Scores of one checkpoint, from before or measured; a line on stderr tells them."""
+        path, args = run.checkpoints()[step], self._args
+        data = (self._source.split, self._source.info.checksum[:16])
+        place = path.relative_to(run.workdir.parents[2])
+        settings = (identity(path), args.num, args.seed, args.ema, *data, features.VERSION)
+        key = " ".join(map(str, (place, *settings)))
+        where = f"[{count}] {run.name}, step {step}"
+        found, known = self._known.get(key), " (known)"
+        if found is None:
+            found, known = scores.score(self.generate(path, args.num, where), reference), ""
+            self._known[key] = found
+            kept = {key: dataclasses.asdict(value) for key, value in self._known.items()}
+            files.write_json(self._path, kept)
+        said = f"frames {found.frames:.3f}, clips {found.clips:.3f}, motion {found.motion:.2f}"
+        print(f"{where}: {said}{known}", file=sys.stderr, flush=True)
+        return Point(run.start, run.seed, step, found)
+
+    def generate(self, path: Path, num: int, label: str) -> np.ndarray:
+        """Clips of a checkpoint's generator, the first `num` latents of the seed."""
+        args, weights = self._args, load_weights(path)
+        exp = experiment_of(weights)
+        latents = draw_latents(args.seed, num, exp.config.model.z_dim, None)
+        how = {"batch_size": args.batch_size, "averaged": args.ema, "label": label}
+        return run_generator(exp, weights, latents, **how)
+
+    def real(self, spec: ClipSpec, num: int) -> np.ndarray:
+        """A few real clips to look at."""
+        seed = self._args.seed
+        with training_loader(self._source, spec, batch_size=num, seed=seed) as loader:
+            return np.asarray(next(loader).frames)
+
+
+def study(args: argparse.Namespace) -> int:
+    """The command: runs → scores → report folder."""
+    _check(args)
+    figures.require()
+    root = Path(args.runs)
+    runs = find_runs(root)
+    source = ClipSource(args.data or root / "data", args.split)
+    out = cli.output_folder("--out", args.out or root / "report")
+    evaluator = Evaluator(args, source, out / CACHE)
+    todo = sum(len(run.checkpoints()) for run in runs if run.start != IMAGES)
+    number = itertools.count(1)
+    families = []
+    with _programs_kept():
+        for name, of_family in itertools.groupby(runs, key=lambda run: run.family):
+            group = list(of_family)
+            clip_runs = [run for run in group if run.start != IMAGES]
+            if not any(run.checkpoints() for run in clip_runs):
+                continue
+            spec = _spec(clip_runs)
+            reference = evaluator.reference(spec)
+            points = [
+                evaluator.score(run, step, reference, f"{next(number)}/{todo}")
+                for run in clip_runs
+                for step in run.checkpoints()
+            ]
+            family = Family(name, group, spec, reference, points)
+            _draw(family, out)
+            _write_samples(family, evaluator, out)
+            families.append(family)
+    _write_report(families, source, out, args)
+    print(f"the report on {todo} checkpoints is {out / REPORT}")
+    return 0
+
+
+def _spec(runs: Sequence[Run]) -> ClipSpec:
+    """How the clips of a family's 3D runs are cut: all one way, or they can't be compared."""
+    specs = {experiment.build(run.meta()["config"]).clip_spec: run for run in runs}
+    if len(specs) > 1:
+        (one, first), (other, second) = list(specs.items())[:2]
+        raise ValueError(
+            f"{first.name} and {second.name} can't be compared: clips are {one} and {other}"
+        )
+    return next(iter(specs))
+
+
+@contextlib.contextmanager
+def _programs_kept() -> Iterator[None]:
+    """Compiles equal programs once: checkpoints of a family differ in their weights only."""
+    if jax.config.values["jax_compilation_cache_dir"]:  # the user has a place for them
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="vidgan_jax-programs-") as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_compilation_cache_dir", None)
+
+
+def _draw(family: Family, out: Path) -> None:
+    """The family's two figures."""
+    curves: dict[str, dict[int, Mapping[str, Curve]]] = {}
+    for start, runs in family.by_start().items():
+        curves[start] = {run.seed: run.curves() for run in runs}
+    seeds = sorted({run.seed for run in family.clip_runs})
+    faint = f"; faint: {', '.join(map(str, seeds[1:]))}" if seeds[1:] else ""
+    loss = family.clip_runs[0].meta()["config"]["loss"]["adversarial"]
+    figures.draw_losses(
+        out / f"losses_{family.name}.png",
+        curves,
+        title=f"{family.name}: losses of 3D training (seed {seeds[0]}{faint})",
+        even=_EVEN_ODDS.get(loss, math.nan),
+    )
+    many = f", mean and range of {len(seeds)} seeds" if seeds[1:] else ""
+    figures.draw_scores(
+        out / f"scores_{family.name}.png",
+        family.points,
+        family.reference.floor,
+        title=f"{family.name}: distance of generated from real examples, and motion{many}",
+    )
+
+
+def _write_samples(family: Family, evaluator: Evaluator, out: Path) -> None:
+    """Contact sheets and videos: real clips, and the first seed of every start."""
+    shown = {"real": evaluator.real(family.spec, _SHEET_CLIPS)}
+    fps = family.clip_runs[0].meta()["fps"]
+    for run in family.shown():
+        path = run.checkpoints()[run.reached]
+        shown[run.start] = evaluator.generate(path, _SHEET_CLIPS, f"samples of {run.name}")
+    for name, clips in shown.items():
+        sheet = out / f"contact_sheet_{family.name}_{name}"
+        clips = media.enlarge(clips)
+        media.write_png(sheet.with_suffix(".png"), media.filmstrips(clips))
+        loops = max(1, math.ceil(4 * fps / clips.shape[1]))  # about 4 s to look at
+        tiles = media.tile_images(clips, 4)
+        media.write_mp4(sheet.with_suffix(".mp4"), tiles, fps=fps, loops=loops)
+
+
+def _write_report(
+    families: Sequence[Family], source: ClipSource, out: Path, args: argparse.Namespace
+) -> None:
+    """`report.md` and `report.json`."""
+    generator = "averaged" if args.ema else "last"
+    settings = {"num": args.num, "seed": args.seed, "features": features.VERSION}
+    method = text.METHOD.format(generator=generator, **settings)
+    parts = ["# Inflation study", text.summary({f.name: f.points for f in families})]
+    runs = [run for family in families for run in family.runs]
+    parts += ["## What was trained", training.starts(runs), training.table_of(runs)]
+    parts.append(training.unfinished(runs))
+    parts.append(training.memory(runs) if args.ema else "")
+    split, num = source.split, source.info.splits[source.split]
+    parts.append(f"Data: split {split!r}, {num.num_clips} clips of {num.num_videos} videos.")
+    parts += ["## The measure", method]
+    for family in families:
+        names = ["real", *(run.start for run in family.shown())]
+        sheets = {name: f"contact_sheet_{family.name}_{name}" for name in names}
+        floor = family.reference.floor
+        parts.append(text.family_section(family.name, family.points, floor, sheets))
+    parts += ["## Limits", text.LIMITS]
+    files.write_bytes(out / REPORT, ("\n\n".join(p for p in parts if p) + "\n").encode())
+    found = {
+        family.name: {
+            "floor": dataclasses.asdict(family.reference.floor),
+            "spec": dataclasses.asdict(family.spec),
+            "points": [dataclasses.asdict(point) for point in family.points],
+            "comparisons": comparison.numbers(family.points),
+        }
+        for family in families
+    }
+    data = {"checksum": source.info.checksum, "split": split}
+    files.write_json(out / NUMBERS, {**settings, "ema": args.ema, "data": data, "families": found})
+
+
+def _check(args: argparse.Namespace) -> None:
+    scores.check_num(args.num)
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size (={args.batch_size}) must be at least 1")
+    if not 0 <= args.seed < _NUM_SEEDS:
+        raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
+    if not Path(args.runs).is_dir():
+        raise ValueError(f"--runs {args.runs}: no such folder; launch/inflation_study.sh makes one")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m vidgan_jax.study`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vidgan_jax.study",
+        description="Reports on a study of inflation: scores, curves, samples, who wins.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--runs", required=True, help="folder of launch/inflation_study.sh")
+    parser.add_argument("--out", default="", help="the report's folder (default: RUNS/report)")
+    parser.add_argument("--data", default="", help="the data set (default: RUNS/data)")
+    parser.add_argument("--split", default="train", help="of it (default: train)")
+    parser.add_argument(
+        "--num", type=int, default=512, help="clips of each checkpoint, and real (default 512)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of latents and real draws (default 0)")
+    parser.add_argument("--batch-size", type=int, default=32, help="generated at once (default 32)")
+    parser.add_argument(
+        "--ema",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score the averaged generators, or the last ones",
+    )
+    return cli.run(parser, study, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
