@@ -14,7 +14,7 @@ from vidgan_jax.train import checkpoint
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--num=0"], r"--num \(=0\) and --batch-size \(=8\) must be at least 1"),
+        (["--num=0"], r"--num \(=0\) must be at least 1"),
         (["--batch-size=0"], r"--batch-size \(=0\) must be at least 1"),
         (["--seed=-1"], r"--seed \(=-1\) must be from 0 to 4294967295"),
         (["--seed=4294967296"], "--seed .* must be from 0 to 4294967295"),

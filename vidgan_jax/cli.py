@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+_NUM_SEEDS = 2**32  # JAX's keys take no more bits
+
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Adds `--config FILE.py[:VARIANT]`; `--config.SECTION.FIELD=VALUE` go to `args.overrides`."""
@@ -15,6 +17,34 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="FILE.py or FILE.py:VARIANT; set a field by --config.SECTION.FIELD=VALUE",
     )
+
+
+def add_sampling(parser: argparse.ArgumentParser, *, seed_of: str, batch_size: int) -> None:
+    """Adds `--seed`, `--batch-size` and `--ema` of verbs that run a generator."""
+    parser.add_argument("--seed", type=int, default=0, help=f"of {seed_of} (default 0)")
+    parser.add_argument(
+        "--batch-size", type=int, default=batch_size, help=f"at once (default {batch_size})"
+    )
+    parser.add_argument(
+        "--ema",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the averaged generator (default), or the last one",
+    )
+
+
+def check_sampling(args: argparse.Namespace) -> None:
+    """Refuses what `add_sampling`'s arguments, and `--num`, can't be.
+
+    Raises:
+      ValueError: the argument and its range.
+    """
+    for name in ("num", "batch_size"):
+        if getattr(args, name) < 1:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} (={getattr(args, name)}) must be at least 1")
+    if not 0 <= args.seed < _NUM_SEEDS:
+        raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
 
 
 def output_folder(flag: str, path: str | Path) -> Path:

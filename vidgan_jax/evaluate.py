@@ -25,8 +25,6 @@ from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train.checkpoint import experiment_of, load_weights
 
-_NUM_SEEDS = 2**32  # JAX's keys take no more bits
-
 
 def evaluate(args: argparse.Namespace) -> int:
     """The command: checkpoint → generated and real examples → table and JSON."""
@@ -92,11 +90,8 @@ def _source(exp: Experiment, args: argparse.Namespace) -> ClipSource:
 
 
 def _check(args: argparse.Namespace) -> None:
+    cli.check_sampling(args)
     scores.check_num(args.num)
-    if args.batch_size < 1:
-        raise ValueError(f"--batch-size (={args.batch_size}) must be at least 1")
-    if not 0 <= args.seed < _NUM_SEEDS:
-        raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
     if args.json and Path(args.json).is_dir():
         raise ValueError(f"--json {args.json} is a folder; give a file's name")
 
@@ -114,15 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--num", type=int, default=512, help="generated, and as many real (default 512)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of latents and real draws (default 0)")
-    parser.add_argument("--batch-size", type=int, default=32, help="generated at once (default 32)")
     parser.add_argument("--json", default="", metavar="FILE", help="write the scores there")
-    parser.add_argument(
-        "--ema",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="the averaged generator, or the last one",
-    )
+    cli.add_sampling(parser, seed_of="latents and real draws", batch_size=32)
     return cli.run(parser, evaluate, argv)
 
 

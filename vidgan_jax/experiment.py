@@ -81,23 +81,17 @@ def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
                 f"config.model.{name} (=True): the ResNet GAN has no place for batch norm; set it "
                 "to False"
             )
+    shared: dict[str, Any] = {
+        "size": model.size,
+        "features": model.features,
+        "max_features": model.max_features,
+        "time_stages": model.time_stages,
+        "init_scale": model.init_scale,
+    }
     generator = resnet.ResnetGenerator(
-        size=model.size,
-        num_frames=model.num_frames,
-        features=model.features,
-        max_features=model.max_features,
-        time_stages=model.time_stages,
-        init_scale=model.init_scale,
-        spectral_norm=model.gen_spectral_norm,
+        **shared, num_frames=model.num_frames, spectral_norm=model.gen_spectral_norm
     )
-    discriminator = resnet.ResnetDiscriminator(
-        size=model.size,
-        features=model.features,
-        max_features=model.max_features,
-        time_stages=model.time_stages,
-        init_scale=model.init_scale,
-        spectral_norm=model.disc_spectral_norm,
-    )
+    discriminator = resnet.ResnetDiscriminator(**shared, spectral_norm=model.disc_spectral_norm)
     return generator, discriminator
 
 

@@ -27,7 +27,6 @@ _SUFFIXES = (".png", *media.CLIP_WRITERS)
 _INTERPOLATION_FPS = 24.0
 _SHEET_CLIPS = 16
 _MAX_FPS = 240.0
-_NUM_SEEDS = 2**32  # JAX's keys take no more bits
 
 
 def write_clips(out: Path, clips: np.ndarray, fps: float, suffixes: Sequence[str]) -> list[str]:
@@ -229,12 +228,7 @@ def generate(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.num < 1 or args.batch_size < 1:
-        raise ValueError(
-            f"--num (={args.num}) and --batch-size (={args.batch_size}) must be at least 1"
-        )
-    if not 0 <= args.seed < _NUM_SEEDS:
-        raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
+    cli.check_sampling(args)
     if args.truncation is not None and not args.truncation > 0:
         raise ValueError(
             f"--truncation (={args.truncation}) must be above 0; 2 is mild, 0.5 strong"
@@ -264,7 +258,6 @@ def _add_latents(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num", type=int, default=16, help="how many (default 16); not used by --arithmetic"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the latents (default 0)")
     parser.add_argument("--truncation", type=float, help="bound on latents, in σ (default: none)")
     parser.add_argument(
         "--interpolate",
@@ -312,13 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[".mp4"],
         help="of single clips (default .mp4)",
     )
-    parser.add_argument("--batch-size", type=int, default=8, help="clips at once (default 8)")
-    parser.add_argument(
-        "--ema",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="the averaged generator, or the last one",
-    )
+    cli.add_sampling(parser, seed_of="the latents", batch_size=8)
     return cli.run(parser, generate, argv)
 
 

@@ -36,7 +36,6 @@ from vidgan_jax.types import ClipSpec
 
 REPORT, NUMBERS, CACHE = "report.md", "report.json", "evaluations.json"
 _SHEET_CLIPS = 8
-_NUM_SEEDS = 2**32  # JAX's keys take no more bits
 # A term of the discriminator where it gives every example the logit 0.
 _EVEN_ODDS = {"logistic": math.log(2), "logistic_minimax": math.log(2), "hinge": 1.0}
 
@@ -269,11 +268,8 @@ def _write_report(
 
 
 def _check(args: argparse.Namespace) -> None:
+    cli.check_sampling(args)
     scores.check_num(args.num)
-    if args.batch_size < 1:
-        raise ValueError(f"--batch-size (={args.batch_size}) must be at least 1")
-    if not 0 <= args.seed < _NUM_SEEDS:
-        raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
     if not Path(args.runs).is_dir():
         raise ValueError(f"--runs {args.runs}: no such folder; launch/inflation_study.sh makes one")
 
@@ -292,14 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--num", type=int, default=512, help="clips of each checkpoint, and real (default 512)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of latents and real draws (default 0)")
-    parser.add_argument("--batch-size", type=int, default=32, help="generated at once (default 32)")
-    parser.add_argument(
-        "--ema",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="score the averaged generators, or the last ones",
-    )
+    cli.add_sampling(parser, seed_of="latents and real draws", batch_size=32)
     return cli.run(parser, study, argv)
 
 
