@@ -132,8 +132,14 @@ def test_damaged_data_is_told_with_the_way_out(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (TINY_3D, "holds other networks than the config describes: disc/block_0/conv_0/kernel"),
-        ((*TINY_2D, *fields(model_z_dim=5)), "gen/fc/kernel: .* in the checkpoint, .* wanted"),
+        (
+            TINY_3D,
+            "holds other networks than the config describes: disc/params/block_0/conv_0/kernel",
+        ),
+        (
+            (*TINY_2D, *fields(model_z_dim=5)),
+            "gen/params/fc/kernel: .* in the checkpoint, .* wanted",
+        ),
         (
             (*TINY_2D, *fields(disc_name="rmsprop")),
             "was trained with another config.disc_optimizer.name; set it as it was",

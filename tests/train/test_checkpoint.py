@@ -129,10 +129,10 @@ def test_another_network_is_refused_with_paths_and_shapes(tmp_path: Path) -> Non
         wide = {"fc": {"kernel": jnp.ones((2, 9)), "bias": jnp.ones(9)}}
         like = abstract(other.replace(gen=other.gen.replace(params=wide)))
         with pytest.raises(
-            CheckpointError, match="gen/fc/bias: missing in the checkpoint"
+            CheckpointError, match="gen/params/fc/bias: missing in the checkpoint"
         ) as error:
             checkpoints.restore(1, like)
-        assert "gen/fc/kernel: (2, 3) in the checkpoint, (2, 9) wanted" in str(error.value)
+        assert "gen/params/fc/kernel: (2, 3) in the checkpoint, (2, 9) wanted" in str(error.value)
 
 
 def test_code_version_names_the_package() -> None:

@@ -160,7 +160,7 @@ def test_a_finished_run_is_not_trained_on(data: Path, uninterrupted: Path) -> No
 
 def test_other_networks_are_refused_by_path_and_shape(data: Path, uninterrupted: Path) -> None:
     with pytest.raises(
-        checkpoint.CheckpointError, match=r"disc/block_0/conv_1/bias: \(4,\) in the"
+        checkpoint.CheckpointError, match=r"disc/params/block_0/conv_1/bias: \(4,\) in the"
     ):
         run(data, uninterrupted, "--config.model.max_features=3")
 
