@@ -35,6 +35,7 @@ def base_frames(num_frames: int, stages: int, time_stages: Sequence[int]) -> int
     if len(set(time_stages)) != len(time_stages) or not set(time_stages) <= set(range(stages)):
         raise ValueError(
             f"time_stages (={tuple(time_stages)}) must be different numbers from 0 to {stages - 1}"
+            f": {BASE_SIZE << stages}×{BASE_SIZE << stages} is {stages} doublings of 4×4"
         )
     base, rest = divmod(num_frames, 1 << len(time_stages))
     if rest or base == 0:
