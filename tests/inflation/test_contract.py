@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.inflation.cases import Layer, as_still, draw_variables, relative_error, run, stills
 from vidgan_jax.inflation import PROFILES, inflate_variables, target_of, temporal_weights
-from vidgan_jax.layers import Conv
+from vidgan_jax.layers import Conv, ConvTranspose
 from vidgan_jax.losses.adversarial import hinge_fake, hinge_real
 from vidgan_jax.models.dcgan import DcganDiscriminator, DcganGenerator, Layout
 from vidgan_jax.models.resnet import ResnetDiscriminator, ResnetGenerator
@@ -290,6 +290,19 @@ def test_layers_that_see_zeros_beyond_the_ends_are_refused() -> None:
     images = IMAGES[..., :3]
     for fine in (ZeroPadded(width=1), ZeroPadded(padding="VALID")):
         check(fine, fine, images, stills(images, FRAMES))
+
+
+class CalledByName(nn.Module):
+    """A transposed convolution whose input is a keyword."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ConvTranspose(4, 4, 2, name="up")(x=x)
+
+
+def test_strides_are_found_however_a_layer_is_called() -> None:
+    assert target_of(CalledByName(), stills(IMAGES, 3)).strides == {("up",): 2}
+    check(CalledByName(), CalledByName(), IMAGES, stills(IMAGES, 3))
 
 
 def test_collections_must_agree() -> None:

@@ -42,7 +42,8 @@ def target_of(module: nn.Module, *inputs: Any) -> Target:
 
     def look(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         layer = context.module
-        if context.method_name == "__call__" and args and getattr(args[0], "ndim", 0) == 5:
+        data = next(iter((*args, *kwargs.values())), None)
+        if context.method_name == "__call__" and getattr(data, "ndim", 0) == 5:
             if isinstance(layer, ConvTranspose):
                 strides[layer.path] = per_axis(layer.strides, 3, "strides")[0]
             _refuse_zeros_in_time(layer)
