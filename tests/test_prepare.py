@@ -1,6 +1,5 @@
 """The commands of `python -m vidgan_jax.prepare`, as a user types them."""
 
-import functools
 import json
 import os
 import signal
@@ -178,15 +177,16 @@ def test_stopped_and_repeated_it_is_as_if_it_had_never_been_stopped(
     tmp_path: Path, stop: signal.Signals
 ) -> None:
     out, count = tmp_path / "out", 16
+    # What a script starts in the background ignores Ctrl-C, and so would the tests' children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         _command(*_scenes(out, count), "--workers", "2"),
         env=_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        # What a script starts in the background ignores Ctrl-C, and so would the tests' children.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 30
     while len(list((out / ".parts").glob("[!.]*.tfrecord"))) < 3:
         assert time.monotonic() < deadline, "no parts after 30 s"

@@ -241,7 +241,10 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
     )
     experiment = Experiment(checked, generator, discriminator, objective(checked.loss), spec)
     # The networks refuse impossible sizes as they are traced, which costs no compilation.
-    jax.eval_shape(experiment.init_variables, jax.random.key(0))
+    try:
+        jax.eval_shape(experiment.init_variables, jax.random.key(0))
+    except ValueError as error:
+        raise ValueError(f"config.model: {error}") from error
     return experiment
 
 

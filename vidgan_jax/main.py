@@ -69,7 +69,9 @@ def train(args: argparse.Namespace) -> int:
     initial = None
     if (start := exp.config.init).path and not checkpoint.has_checkpoint(workdir):
         initial, source_2d = inflate.initial_weights(exp)
-        how = f"inflated by {start.profile!r}" if source_2d else "as they are"
+        how = f"inflated by {start.profile!r}, mode {start.mode!r}" if source_2d else "as they are"
+        if exp.config.model.num_frames and not source_2d:
+            how += " (3D already: config.init's profile, mode and temporal_noise do nothing)"
         print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
     cli.output_folder("--workdir", workdir)
     if source is None:

@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.inflation.cases import Layer, as_still, draw_variables, relative_error, run, stills
-from vidgan_jax.inflation import PROFILES, inflate_variables, target_of, temporal_weights
+from vidgan_jax.inflation import (
+    PROFILES,
+    inflate_params,
+    inflate_variables,
+    target_of,
+    temporal_weights,
+)
 from vidgan_jax.layers import Conv, ConvTranspose
 from vidgan_jax.losses.adversarial import hinge_fake, hinge_real
 from vidgan_jax.models.dcgan import DcganDiscriminator, DcganGenerator, Layout
@@ -288,7 +294,7 @@ def test_layers_that_see_zeros_beyond_the_ends_are_refused() -> None:
     with pytest.raises(ValueError, match=r"nn\.ConvTranspose.*vidgan_jax\.layers\.ConvTranspose"):
         target_of(ZeroPadded(transposed=True), clips)
     images = IMAGES[..., :3]
-    for fine in (ZeroPadded(width=1), ZeroPadded(padding="VALID")):
+    for fine in (ZeroPadded(width=1), ZeroPadded(padding="VALID"), ZeroPadded(padding="CIRCULAR")):
         check(fine, fine, images, stills(images, FRAMES))
 
 
@@ -308,10 +314,23 @@ def test_strides_are_found_however_a_layer_is_called() -> None:
 def test_collections_must_agree() -> None:
     normed, plain = Layer("conv", norm="batch"), Layer("conv")
     variables = draw_variables(plain, IMAGES)
-    with pytest.raises(ValueError, match=r"batch_stats/norm/mean \(4,\) is in the 3D network only"):
+    with pytest.raises(ValueError, match="the 2D variables lack the collection 'batch_stats'"):
         inflate_variables(variables, target_of(normed, stills(IMAGES, 2)))
     with pytest.raises(ValueError, match=r"mode \(='exactly'\) must be one of exact, thesis"):
         inflate_variables(variables, target_of(plain, stills(IMAGES, 2)), mode="exactly")
+
+
+def test_targets_that_are_none() -> None:
+    """Of the other function, or of images."""
+    plain = Layer("conv")
+    variables = draw_variables(plain, IMAGES)
+    shapes = jax.eval_shape(plain.init, jax.random.key(0), stills(IMAGES, 2))
+    with pytest.raises(ValueError, match=r"type dict; make it by target_of\(module, clip\)"):
+        inflate_variables(variables, shapes)
+    with pytest.raises(ValueError, match="give it, and all variables, to inflate_variables"):
+        inflate_params(variables["params"], target_of(plain, stills(IMAGES, 2)))
+    with pytest.raises(ValueError, match="no parameter of the target has time"):
+        inflate_variables(variables, target_of(plain, IMAGES))
 
 
 class Wide(nn.Module):

@@ -59,7 +59,7 @@ def _refuse_zeros_in_time(layer: nn.Module) -> None:
     if isinstance(layer, nn.Conv):
         sizes = layer.kernel_size
         width = sizes if isinstance(sizes, int) else sizes[0]
-        wrong = width > 1 and layer.padding != "VALID"
+        wrong = width > 1 and layer.padding not in ("VALID", "CIRCULAR")
     if wrong:
         name = type(layer).__name__
         raise ValueError(

@@ -94,6 +94,8 @@ def inflate_params(
       ValueError: an unknown profile; leaves on one side only; a leaf that no rule fits. The message
         gives paths and shapes.
     """
+    if isinstance(target, Target):
+        raise ValueError("target is target_of's: give it, and all variables, to inflate_variables")
     leaves = _flat(params)
     spreads = _spreads(_shapes(leaves), _shapes(_flat(target)), profile, strides or {})
     return traverse_util.unflatten_dict(_spread_params(leaves, spreads, temporal_noise))
@@ -125,15 +127,31 @@ def inflate_variables(
       The 3D network's variables, numpy leaves.
 
     Raises:
-      ValueError: as for `inflate_params`; an unknown mode.
+      ValueError: as for `inflate_params`; an unknown mode, a missing collection, a target without
+        time.
     """
     if mode not in MODES:
         raise ValueError(f"mode (={mode!r}) must be one of {', '.join(MODES)}")
+    if not isinstance(target, Target):
+        raise ValueError(
+            f"target is of type {type(target).__name__}; make it by target_of(module, clip), or "
+            "give parameters alone to inflate_params"
+        )
+    if missing := sorted(target.variables.keys() - variables.keys()):
+        raise ValueError(
+            f"the 2D variables lack the collection {missing[0]!r}, which the 3D network has; give "
+            "all collections that the 2D network's init gave"
+        )
     wanted = _shapes(_flat(target.variables))
     _check_paths(_shapes(_flat(variables)), wanted)
     leaves = _flat(variables["params"])
     shapes = _shapes(_flat(target.variables["params"]))
     spreads = _spreads(_shapes(leaves), shapes, profile, target.strides)
+    if leaves and all(spread is _SAME for spread in spreads.values()):
+        raise ValueError(
+            "no parameter of the target has time: give target_of a network of clips, and a clip "
+            "[b, t, h, w, c] where it takes one"
+        )
     params = _spread_params(leaves, spreads, temporal_noise)
     how = {"exact": mode == "exact", "noisy": temporal_noise > 0}
     inflated: dict[str, Mapping[Path, Any]] = {}
