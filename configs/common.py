@@ -31,6 +31,9 @@ def resnet(*, num_frames: int) -> ConfigDict:
         max_features=1024,
         time_stages=(0,),
         init_scale=1 / 3,
+        layout="resnet",
+        num_classes=0,
+        embed_dim=0,
     )
 
 
@@ -67,6 +70,40 @@ def vgan(*, num_frames: int) -> ConfigDict:
     )
 
 
+def spade(
+    *, num_frames: int, features: int, middle_blocks: int = 2, encoder: bool = False
+) -> ConfigDict:
+    """SPADE at the thesis's size; `num_frames` = 0 for images, `encoder` for the VAE."""
+    return _model(
+        "spade",
+        num_frames,
+        z_dim=256,
+        features=features,
+        max_features=16 * features,
+        time_stages=(0, 1),
+        init_scale=0.0,
+        gen_batch_norm=True,
+        gen_spectral_norm=True,
+        disc_spectral_norm=True,
+        num_labels=150,
+        dont_care_channel=False,
+        instance_edges=False,
+        base_size=4,
+        middle_blocks=middle_blocks,
+        middle_upsampling=False,
+        start="dense",
+        label_features=128,
+        encoder=encoder,
+        encoder_size=0,
+        encoder_time_stages=(0, 1, 2),
+        disc_features=64,
+        disc_layers=3,
+        disc_scales=2,
+        disc_last_stride=2,
+        disc_padding=0,
+    )
+
+
 def data(*, resize: int = 160, stride: int = 3, start_frames: int = 8) -> ConfigDict:
     """Resized, cropped, flipped; the embedded scenes where `path` is empty."""
     return ConfigDict(
@@ -81,11 +118,20 @@ def data(*, resize: int = 160, stride: int = 3, start_frames: int = 8) -> Config
             "num_threads": 2,
             "num_scene_videos": 96,
             "num_scene_clips": 2,
+            "dont_care": 255,
         }
     )
 
 
-def loss(adversarial: str, *, r1_gamma: float = 0.0, mask_weight: float = 0.0) -> ConfigDict:
+def loss(
+    adversarial: str,
+    *,
+    r1_gamma: float = 0.0,
+    mask_weight: float = 0.0,
+    l1_weight: float = 0.0,
+    vgg_weight: float = 0.0,
+    kl_weight: float = 0.0,
+) -> ConfigDict:
     """An adversarial loss; R1, R2, WGAN-GP's penalty and weight clipping go with any."""
     return ConfigDict(
         {
@@ -97,6 +143,11 @@ def loss(adversarial: str, *, r1_gamma: float = 0.0, mask_weight: float = 0.0) -
             "weight_clip": 0.0,
             "least_squares": (-1.0, 1.0, 0.0),
             "mask_weight": mask_weight,
+            "l1_weight": l1_weight,
+            "vgg_weight": vgg_weight,
+            "vgg_weights": "",
+            "feature_weight": 0.0,
+            "kl_weight": kl_weight,
         }
     )
 
@@ -116,7 +167,7 @@ def rmsprop(learning_rate: float, *, decay_from: float) -> ConfigDict:
     )
 
 
-def adam(learning_rate: float, *, beta1: float) -> ConfigDict:
+def adam(learning_rate: float, *, beta1: float, beta2: float = 0.999) -> ConfigDict:
     """Adam at a constant rate."""
     return ConfigDict(
         {
@@ -124,7 +175,7 @@ def adam(learning_rate: float, *, beta1: float) -> ConfigDict:
             "learning_rate": learning_rate,
             "decay": 0.99,
             "beta1": beta1,
-            "beta2": 0.999,
+            "beta2": beta2,
             "eps": 1e-8,
             "decay_from": 1.0,
         }
@@ -196,4 +247,51 @@ def study_clips(config: ConfigDict, *, num_steps: int) -> None:
         save_every_steps=num_steps // 4,
         keep_checkpoints=4,
         ema_decay=0.95,  # forgets its start within the first quarter
+    )
+
+
+def spade_recipe(name: str, variant: str, *, num_frames: int) -> ConfigDict:
+    """The thesis's recipe for SPADE, in one of its sizes; batch and epochs are left to the caller.
+
+    Raises:
+      ValueError: no such variant; `configs/NAME.py` lists them.
+    """
+    sizes = {"small": (16, 1), "mid": (32, 2), "full": (64, 2), "smoke": (16, 1)}
+    size, _, style = (variant or "small").partition("_")
+    if size not in sizes or style not in ("", "vae") or (size, style) == ("full", "vae"):
+        raise ValueError(
+            f"configs/{name}.py has no variant {variant!r}; there are :small, :mid, :full, "
+            ":small_vae, :mid_vae, :smoke, :smoke_vae"
+        )
+    features, middle_blocks = sizes[size]
+    vae = style == "vae"
+    return ConfigDict(
+        {
+            "name": name,
+            "model": spade(
+                num_frames=num_frames,
+                features=features,
+                middle_blocks=middle_blocks,
+                encoder=vae,
+            ),
+            "data": data(),
+            "loss": loss("hinge", l1_weight=10.0, vgg_weight=10.0, kl_weight=0.05 if vae else 0.0),
+            "gen_optimizer": adam(2e-4, beta1=0.0, beta2=0.9),
+            "disc_optimizer": adam(2e-4, beta1=0.0, beta2=0.9),
+            "train": training(batch_size=1, num_epochs=1.0),
+            "init": init(),
+        }
+    )
+
+
+def shrink_spade(config: ConfigDict) -> None:
+    """Makes a recipe for SPADE one for minutes on two CPU cores: 64×64 frames, narrow networks.
+
+    VGG19, whose weights are a file of yours, is switched off.
+    """
+    config.loss.vgg_weight = 0.0
+    config.model.update(size=64, z_dim=64, max_features=128, label_features=32, disc_features=32)
+    config.data.update(resize=80)
+    config.train.update(
+        num_epochs=0.0, sample_every_steps=250, save_every_steps=250, ema_decay=0.99
     )

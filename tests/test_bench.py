@@ -59,6 +59,27 @@ def test_inflate(runs: Runs, tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", report["jax"])
 
 
+def test_labels(tmp_path: Path, fast: None) -> None:
+    """Layers at each resolution that there is, and whole networks; each form is timed."""
+    figures = tmp_path / "labels.json"
+    small = ["--size=8", "--batch-size=2", "--num-labels=3", "--label-features=2"]
+    succeed(bench.main, "labels", *small, "--num-frames=2", "--repeats=1", f"--json={figures}")
+    rows = read_json(figures)["labels"]
+    assert [row["what"] for row in rows] == [
+        *("SPADE's first, 8×8", "SPADE's first, 4×4"),
+        *("D's first, images, 8×8", "D's first, images, 4×4"),
+        *("D's first, clips, 8×8", "D's first, clips, 4×4"),
+        *("maps, all sizes", "all of small G, images", "all of D, clips"),
+    ]
+    for row in rows:
+        forms = {"plain_s", "ours_s"} | (
+            {"one_hot_s", "rows_s"} if "SPADE" in row["what"] else set()
+        )
+        assert set(row) == {"what", "ratio", *forms}
+        assert all(row[form] > 0 for form in forms)
+        assert row["ratio"] == pytest.approx(row["plain_s"] / row["ours_s"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -71,6 +92,7 @@ def test_inflate(runs: Runs, tmp_path: Path) -> None:
         (["loader", "--data={data}", "--split=no"], "no split 'no'"),
         (["loader", "--data={data}", "--seconds=nan"], r"--seconds \(=nan\) must be above 0"),
         (["loader", "--data={data}", "--batch-size=-1"], "--batch-size .* must be above 0"),
+        (["labels", "--size=12"], r"size \(=12\) must be 8, 16, 32"),
         (["inflate", *TINY_2D], "is of images; give one of clips to inflate to"),
     ],
 )

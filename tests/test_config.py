@@ -11,12 +11,14 @@ from configs import resnet3d
 from vidgan_jax import config as schema
 from vidgan_jax.config import Config, parse
 
-CHOICES = {"model.name": ("resnet", "dcgan"), "gen_optimizer.name": ("rmsprop",)}
+CHOICES = {"model.name": ("resnet", "dcgan", "spade"), "gen_optimizer.name": ("rmsprop",)}
 
 RAW: dict[str, Any] = resnet3d.get_config("smoke").to_dict()
 RAW["model"]["size"], RAW["data"]["resize"] = 16, 20
 RAW["gen_optimizer"]["name"] = RAW["disc_optimizer"]["name"] = "rmsprop"
 RAW["train"]["num_steps"], RAW["train"]["num_epochs"] = 10, 0.0
+
+SPADES = {f"model.{name}" for name in schema._FIELDS_OF_FAMILIES["spade"]}
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -27,6 +29,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     for section in sections:
         place = place[section]
     place[field] = value
+    if path in SPADES:
+        raw["model"]["name"] = "spade"
     return raw
 
 
@@ -42,7 +46,11 @@ def field_paths(*kinds: type) -> list[str]:
 
 def test_what_fits_is_parsed() -> None:
     config = parse(RAW, CHOICES)
-    assert dataclasses.asdict(config) == RAW
+    parsed = dataclasses.asdict(config)
+    for section, fields in RAW.items():
+        if section != "name":
+            assert parsed[section].items() >= fields.items()
+    assert parsed["name"] == RAW["name"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.model.size = 32  # type: ignore[misc]
 
@@ -159,15 +167,19 @@ AT_LEAST_1 = [
     "data.num_scene_videos", "data.num_scene_clips", "loss.r1_every_steps", "train.batch_size",
     "train.num_disc_steps", "train.log_every_steps", "train.sample_every_steps",
     "train.save_every_steps", "train.keep_checkpoints", "train.num_samples",
+    "model.base_size", "model.label_features", "model.disc_features", "model.disc_layers",
+    "model.disc_scales", "model.disc_last_stride",
 ]  # fmt: skip
 AT_LEAST_0 = [
     "model.num_frames", "data.start_frames", "data.num_workers", "train.seed", "train.num_steps",
+    "model.num_labels", "model.encoder_size", "model.disc_padding",
 ]  # fmt: skip
 AT_LEAST_0_REAL = [
     "model.init_scale",
     "init.temporal_noise",
     "loss.r1_gamma", "loss.r2_gamma", "loss.gp_weight", "loss.weight_clip", "loss.mask_weight",
-"train.num_epochs", "gen_optimizer.learning_rate", "gen_optimizer.eps",
+    "loss.l1_weight", "loss.vgg_weight", "loss.feature_weight", "loss.kl_weight",
+    "train.num_epochs", "gen_optimizer.learning_rate", "gen_optimizer.eps",
     "disc_optimizer.learning_rate", "disc_optimizer.eps",
 ]  # fmt: skip
 SHARES = [
@@ -180,7 +192,9 @@ SHARES = [
 def test_every_number_has_a_rule() -> None:
     """Sizes apart, which the networks and the crop restrict."""
     ruled = {*AT_LEAST_1, *AT_LEAST_0, *AT_LEAST_0_REAL, *SHARES}
-    assert {*field_paths(int, float)} == ruled | {"model.size", "data.resize"}
+    elsewhere = {"model.size", "data.resize", "data.dont_care", "model.middle_blocks"}
+    elsewhere |= {"model.num_classes", "model.embed_dim"}
+    assert {*field_paths(int, float)} == ruled | elsewhere
 
 
 @pytest.mark.parametrize(
@@ -220,6 +234,48 @@ def test_configs_of_older_checkpoints_are_read() -> None:
     raw = changed("init.temporal_noise", 0.5)
     del raw["init"]["temporal_noise"]
     assert parse(raw, CHOICES).init.temporal_noise == 0
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_don_t_care_is_an_id(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"data\.dont_care \(={value}\) must be an id from 0 to"):
+        parse(changed("data.dont_care", value), CHOICES)
+
+
+def test_ids_are_bytes() -> None:
+    assert parse(changed("model.num_labels", 255), CHOICES).model.num_labels == 255
+    with pytest.raises(ValueError, match=r"num_labels \(=256\) must be at most 255: ids are bytes"):
+        parse(changed("model.num_labels", 256), CHOICES)
+
+
+@pytest.mark.parametrize("value", [0, 3])
+def test_middle_blocks_are_one_or_two(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"middle_blocks \(={value}\) must be 1 or 2"):
+        parse(changed("model.middle_blocks", value), CHOICES)
+
+
+@pytest.mark.parametrize(("classes", "length"), [(3, 0), (0, 3), (-1, 0), (-1, 2), (2, -1)])
+def test_classes_have_embeddings_and_embeddings_classes(classes: int, length: int) -> None:
+    raw = changed("model.num_classes", classes)
+    raw["model"]["embed_dim"] = length
+    with pytest.raises(ValueError, match=r"model\.(embed_dim|num_classes) \(=.*must be"):
+        parse(raw, CHOICES)
+    raw["model"].update(num_classes=3, embed_dim=2)
+    assert parse(raw, CHOICES).model.num_classes == 3
+
+
+@pytest.mark.parametrize("path", sorted(SPADES))
+def test_fields_of_other_networks_are_refused(path: str) -> None:
+    field = path.split(".")[1]
+    default = schema._DEFAULTS[field]
+    others = {bool: True, int: 2, str: "labels", tuple: (1,)}
+    value = 1 if default == 2 else others[type(default)]
+    raw = changed(path, value)
+    parse(raw, CHOICES)
+    raw["model"]["name"] = "resnet"
+    text = rf"config\.model\.{field} \(=.*\) is of the spade networks, and .* is 'resnet'"
+    with pytest.raises(ValueError, match=text):
+        parse(raw, CHOICES)
 
 
 def test_seeds_fit_a_key() -> None:

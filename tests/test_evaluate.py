@@ -128,6 +128,7 @@ def test_another_split(runs: Runs, tmp_path: Path) -> None:
         (["--split=validation"], r"no split 'validation'; it has \['train'\]"),
         (["--json={data}"], "--json .* is a folder; give a file's name"),
         (["--json={data}/info.json/f"], "--json .*: nothing can be written there"),
+        (["--out={data}"], "--out .* is for a picture of label maps, .* is not conditioned on any"),
         (["--data={short}"], "needs clips of 7 frames, but the 2 clips of split 'train' have 3"),
         (["--data={one}"], "split 'train' has only 1 clip of the 7 frames needed"),
     ],

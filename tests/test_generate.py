@@ -25,6 +25,7 @@ from tests.runs import (
 )
 from vidgan_jax import generate
 from vidgan_jax.data import media
+from vidgan_jax.synthesis import pictures
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 
@@ -67,9 +68,9 @@ def test_a_film_goes_back_and_forth_in_its_clips() -> None:
     clips = np.broadcast_to(
         np.arange(4, dtype=np.uint8)[None, :, None, None, None], (9, 4, 2, 2, 3)
     )
-    assert generate.walk(clips)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert generate.walk(clips[:, 0]).shape == (9, 2, 2, 3)
-    assert generate.walk(clips[:, :1]).shape == (9, 2, 2, 3)
+    assert pictures.walk(clips)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert pictures.walk(clips[:, 0]).shape == (9, 2, 2, 3)
+    assert pictures.walk(clips[:, :1]).shape == (9, 2, 2, 3)
 
 
 def test_images(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +92,10 @@ def test_images(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "interpolation": None,
         "arithmetic": None,
         "ema": True,
+        "label_maps": None,
+        "nearest_colours": None,
+        "class_id": None,
+        "style_from": None,
         "fps": 8.0,
         "shape": [3, SIZE, SIZE, 3],
     }
@@ -232,7 +237,7 @@ def test_arithmetic_of_clips(runs: Runs, tmp_path: Path) -> None:
 
 def test_many_terms_take_several_rows(tmp_path: Path) -> None:
     images = np.zeros((20, 64, 64, 3), np.uint8)
-    generate.write_terms(tmp_path, images, 1.0, [])
+    pictures.write_terms(tmp_path, images, 1.0, [])
     height, width, _ = read_png(tmp_path / "contact_sheet.png").shape
     assert (height, width) == (2 * 66 + 2, 16 * 66 + 2)
 

@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.preparation.numbered import write_numbered
 from vidgan_jax import prepare
 from vidgan_jax.data import records
+from vidgan_jax.data.labels import colorize
 
 _ROOT = Path(__file__).parents[1]
 
@@ -135,6 +138,60 @@ def test_mistakes_are_one_clear_error(
     assert message in error
     assert not list(out.glob("*.tfrecord"))
     assert not (out / "info.json").exists()
+
+
+def test_videos_with_label_maps(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of two has a map; what has none is told, and `check` finds the ids of no class."""
+    maps, out = tmp_path / "maps", tmp_path / "out"
+    maps.mkdir()
+    ids = np.full((64, 64), 2, np.uint8)
+    ids[32:] = 26
+    Image.fromarray(colorize(ids)).save(maps / "a.png")
+    cut = ["--clip-seconds", "0.5", "--size", "32", "--workers", "0", "--quiet"]
+    typed = ["videos", "--source", str(folder), "--out", str(out), *cut, "--label-maps", str(maps)]
+    assert prepare.main([*typed, "--num-labels", "27"]) == 0
+    said = capsys.readouterr()
+    assert f"2 of 3 videos have no label map in {maps}" in said.err
+    assert "b.webm, liar.mp4" in said.err
+    assert "label maps of 2 clips, with 2 classes in them" in said.out
+    assert records.load_info(out).label_ids == (2, 26)
+    assert json.loads((out / "report.json").read_text())["notes"][0].startswith("2 of 3 videos")
+    assert prepare.main(["check", str(out), "--num-labels", "27"]) == 0
+    capsys.readouterr()
+    assert prepare.main(["check", str(out), "--num-labels", "26"]) == 1
+    assert "label_map holds the id 26, but ids are 0 to 25" in capsys.readouterr().err
+    assert prepare.main(["check", str(out), "--num-labels", "26", "--dont-care", "26"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["videos", "--num-labels", "5"], "--num-labels is of --label-maps DIR; give that, too"),
+        (["videos", "--dont-care", "0"], "--dont-care is of --label-maps DIR; give that, too"),
+        (["videos", "--nearest-colours"], "--nearest-colours is of --label-maps DIR"),
+        (["videos", "--label-maps", "{in}"], "holds no label map of any of the 3 videos"),
+        (["videos", "--label-maps", "{in}", "--num-labels", "0"], "num_labels (=0) must be from 1"),
+        (["check", "--dont-care", "3"], "--dont-care is of --num-labels N; give that, too"),
+        (["check", "--num-labels", "300"], "num_labels (=300) must be from 1 to 255"),
+    ],
+)
+def test_mistakes_with_label_maps(
+    folder: Path,
+    tmp_path: Path,
+    typed: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command, *options = (argument.format_map({"in": folder}) for argument in typed)
+    out = str(tmp_path / "out")
+    paths = [out] if command == "check" else ["--source", str(folder), "--out", out, "--quiet"]
+    assert prepare.main([command, *paths, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_place_that_cannot_be_written_is_said_before_any_work(

@@ -31,6 +31,26 @@ class ModelConfig:
       disc_batch_norm: likewise in the discriminator.
       gen_spectral_norm: spectral norm of the generator's layers.
       disc_spectral_norm: of the discriminator's.
+      layout: of the ResNet GAN, a name of `vidgan_jax.models.resnet.LAYOUTS`: "resnet" is the
+        thesis's, others are those of the public GAN-stability code's trained weights.
+      num_classes: the ResNet GAN's classes of images, chosen by an embedding; 0 for no embedding.
+      embed_dim: length of a class's embedding.
+      num_labels: classes of label maps, which SPADE is conditioned on; 0 for no label maps.
+      dont_care_channel: SPADE sees pixels of no class as one class more; else as none.
+      instance_edges: SPADE sees the edges of instances, too (of classes, where maps lack those).
+      base_size: SPADE's height and width before the first upsampling, pixels.
+      middle_blocks: SPADE's blocks between the first and the second upsampling, 1 or 2.
+      middle_upsampling: another upsampling between those two.
+      start: of SPADE's generator: "dense" from a latent, "labels" from the label map.
+      label_features: channels between a label map and SPADE's scales and shifts.
+      encoder: SPADE learns latents from real examples (VAE).
+      encoder_size: height and width that the encoder sees, pixels; 0 for `size`.
+      encoder_time_stages: the encoder's halvings of time, counted from its 4×4 end.
+      disc_features: channels of SPADE's discriminator at half the resolution.
+      disc_layers: its layers before the logits.
+      disc_scales: its copies, each at half the resolution of the one before.
+      disc_last_stride: stride of the last of those layers.
+      disc_padding: zeros on each side of its convolutions; 0 for as many as keep the size.
     """
 
     name: str
@@ -45,6 +65,25 @@ class ModelConfig:
     disc_batch_norm: bool = False
     gen_spectral_norm: bool = False
     disc_spectral_norm: bool = False
+    layout: str = "resnet"
+    num_classes: int = 0
+    embed_dim: int = 0
+    num_labels: int = 0
+    dont_care_channel: bool = False
+    instance_edges: bool = False
+    base_size: int = 4
+    middle_blocks: int = 2
+    middle_upsampling: bool = False
+    start: str = "dense"
+    label_features: int = 128
+    encoder: bool = False
+    encoder_size: int = 0
+    encoder_time_stages: tuple[int, ...] = (0, 1, 2)
+    disc_features: int = 64
+    disc_layers: int = 3
+    disc_scales: int = 2
+    disc_last_stride: int = 2
+    disc_padding: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +101,7 @@ class DataConfig:
       num_threads: reading threads (in each worker).
       num_scene_videos: embedded scenes to render where `path` is empty.
       num_scene_clips: clips of each.
+      dont_care: the id of pixels of no class in the label maps, beside 255.
     """
 
     path: str
@@ -74,6 +114,7 @@ class DataConfig:
     num_threads: int
     num_scene_videos: int
     num_scene_clips: int
+    dont_care: int = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +131,12 @@ class LossConfig:
       weight_clip: bound on the discriminator's parameters, as WGAN has it; 0 for none.
       least_squares: the labels (a, b, c) of "least_squares": D's for fakes, D's for reals, G's.
       mask_weight: of the mean of VGAN's mask, which keeps the foreground small; 0 for none.
+      l1_weight: of the mean absolute difference from the real example; 0 for none.
+      vgg_weight: of the difference between VGG19's features of both, frame by frame; 0 for none.
+      vgg_weights: folder of VGG19's weights, as `python -m vidgan_jax.convert vgg19` writes it.
+      feature_weight: of the difference between the discriminator's features of both (feature
+        matching); 0 for none.
+      kl_weight: of the divergence of the encoder's latents from normal ones; 0 for none.
     """
 
     adversarial: str
@@ -100,6 +147,11 @@ class LossConfig:
     weight_clip: float = 0.0
     least_squares: tuple[float, ...] = (-1.0, 1.0, 0.0)
     mask_weight: float = 0.0
+    l1_weight: float = 0.0
+    vgg_weight: float = 0.0
+    vgg_weights: str = ""
+    feature_weight: float = 0.0
+    kl_weight: float = 0.0
 
     @property
     def penalises_gradient(self) -> bool:
@@ -196,6 +248,32 @@ class Config:
     init: InitConfig
 
 
+_DONT_CARE = 255
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+# Fields that one family of networks has a meaning for.
+_FIELDS_OF_FAMILIES = {
+    "resnet": ("layout", "num_classes", "embed_dim"),
+    "spade": (
+        "num_labels",
+        "dont_care_channel",
+        "instance_edges",
+        "base_size",
+        "middle_blocks",
+        "middle_upsampling",
+        "start",
+        "label_features",
+        "encoder",
+        "encoder_size",
+        "encoder_time_stages",
+        "disc_features",
+        "disc_layers",
+        "disc_scales",
+        "disc_last_stride",
+        "disc_padding",
+    ),
+}
+
+
 def parse(raw: Mapping[str, Any], choices: Mapping[str, Collection[str]]) -> Config:
     """Makes a checked `Config` of nested mappings.
 
@@ -261,10 +339,14 @@ def _check(config: Config) -> None:
     model, data, train = config.model, config.data, config.train
     _at_least(1, model, "model", "z_dim", "features", "max_features")
     _at_least(0, model, "model", "num_frames", "init_scale")
+    _check_networks(model)
     _at_least(1, data, "data", "stride", "num_threads", "num_scene_videos", "num_scene_clips")
     _at_least(0, data, "data", "start_frames", "num_workers")
+    if not 0 <= data.dont_care <= _DONT_CARE:
+        raise ValueError(f"config.data.dont_care (={data.dont_care}) must be an id from 0 to 255")
     penalties = ("r1_gamma", "r2_gamma", "gp_weight")
-    _at_least(0, config.loss, "loss", *penalties, "weight_clip", "mask_weight")
+    matching = ("l1_weight", "vgg_weight", "feature_weight", "kl_weight")
+    _at_least(0, config.loss, "loss", *penalties, *matching, "weight_clip", "mask_weight")
     if len(config.loss.least_squares) != 3:
         raise ValueError(
             f"config.loss.least_squares (={config.loss.least_squares}) must be three labels (a, b, "
@@ -308,6 +390,33 @@ def _check(config: Config) -> None:
             f"give one of config.train.num_steps (={train.num_steps}) and num_epochs "
             f"(={train.num_epochs}), and 0 for the other"
         )
+
+
+def _check_networks(model: ModelConfig) -> None:
+    """Numbers of single families, and whether a field is of another family than the model's."""
+    _at_least(0, model, "model", "num_classes", "num_labels", "encoder_size", "disc_padding")
+    _at_least(1, model, "model", "base_size", "label_features", "disc_features", "disc_layers")
+    _at_least(1, model, "model", "disc_scales", "disc_last_stride")
+    if model.num_labels > _DONT_CARE:
+        raise ValueError(
+            f"config.model.num_labels (={model.num_labels}) must be at most {_DONT_CARE}: ids are "
+            "bytes, and 255 is for pixels of no class"
+        )
+    if model.middle_blocks not in (1, 2):
+        raise ValueError(f"config.model.middle_blocks (={model.middle_blocks}) must be 1 or 2")
+    if bool(model.num_classes) != bool(model.embed_dim) or model.embed_dim < 0:
+        raise ValueError(
+            f"config.model.embed_dim (={model.embed_dim}) must be above 0 where num_classes "
+            f"(={model.num_classes}) is, and 0 where that is 0"
+        )
+    for family, names in _FIELDS_OF_FAMILIES.items():
+        for name in names if family != model.name else ():
+            value, default = getattr(model, name), _DEFAULTS[name]
+            if value != default:
+                raise ValueError(
+                    f"config.model.{name} (={value!r}) is of the {family} networks, and "
+                    f"config.model.name is {model.name!r}; leave it at {default!r}"
+                )
 
 
 def _at_least(least: int, section: Any, where: str, *names: str) -> None:

@@ -4,6 +4,9 @@
 
 The features are those of a fixed random network (`vidgan_jax.metrics.features`): the distances
 compare runs on the same data with one another, and are not the FID and FVD of papers.
+
+A generator that is conditioned on label maps gets those of the split. Its frames are segmented, and
+compared with them; a small segmenter is trained for that on the data set (`metrics.segmenter`).
 """
 
 import argparse
@@ -13,17 +16,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from vidgan_jax import cli, files
+from vidgan_jax.data import media
+from vidgan_jax.data.labels import colorize
 from vidgan_jax.data.records import ClipSource
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.metrics import features, scores
+from vidgan_jax.metrics.maps import Maps, agreements, prepare_maps
 from vidgan_jax.metrics.scores import Reference, Scores
+from vidgan_jax.metrics.segmenter import Settings
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train.checkpoint import experiment_of, load_weights
+
+PICTURE = "segmentation.png"
+HELD_OUT = "validation"
+_SHOWN = 8
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -32,12 +44,18 @@ def evaluate(args: argparse.Namespace) -> int:
     weights = load_weights(args.checkpoint)
     exp = experiment_of(weights)
     source = _source(exp, args)
-    if args.json:
-        cli.output_folder("--json", Path(args.json).parent)
+    _make_folders(exp, args)
+    maps = read_maps(exp, source, args) if exp.config.model.num_labels else None
     reference = scores.read_reference(source, exp.clip_spec, num=args.num, seed=args.seed)
     latents = draw_latents(args.seed, args.num, exp.config.model.z_dim, None)
     examples = run_generator(
-        exp, weights, latents, batch_size=args.batch_size, averaged=args.ema, label="generating"
+        exp,
+        weights,
+        latents,
+        batch_size=args.batch_size,
+        averaged=args.ema,
+        cond=None if maps is None else maps.conditions(args.num),
+        label="generating",
     )
     found = scores.score(examples, reference)
     report = {
@@ -54,9 +72,80 @@ def evaluate(args: argparse.Namespace) -> int:
         "floor": dataclasses.asdict(reference.floor),
     }
     show(report, found, reference)
+    if maps is not None:
+        report["segmentation"] = agreements(examples, maps)
+        show_segmentation(report)
+        if args.out:
+            write_picture(Path(args.out) / PICTURE, examples, maps)
     if args.json:
         files.write_json(args.json, report)
     return 0
+
+
+def read_maps(exp: Experiment, source: ClipSource, args: argparse.Namespace) -> Maps:
+    """Reads the split's label maps, and trains the segmenter or loads it.
+
+    It learns from the split that the checkpoint was trained on, always in the same way: scores
+    of one data set and size compare with one another.
+
+    Raises:
+      ValueError: the data set lacks label maps, or has others than the checkpoint's.
+    """
+    model, data = exp.config.model, exp.config.data
+    folder = args.data or data.path
+    settings = Settings(
+        size=model.size,
+        resize=data.resize,
+        num_labels=model.num_labels,
+        dont_care=data.dont_care,
+        num_steps=args.segmenter_steps,
+    )
+    learnt, held_out = ClipSource(folder, data.split), None
+    splits = learnt.info.splits
+    if learnt.split != HELD_OUT and HELD_OUT in splits and splits[HELD_OUT].num_label_maps:
+        held_out = ClipSource(folder, HELD_OUT)
+    return prepare_maps(
+        source, exp.clip_spec, settings, num=args.num, learnt=learnt, held_out=held_out
+    )
+
+
+def show_segmentation(report: dict[str, Any]) -> None:
+    """Prints how well the frames agree with their label maps."""
+    found = report["segmentation"]
+    made_of, held_out = found["segmenter"], found["held_out"]
+    elsewhere = ""
+    if held_out:
+        elsewhere = f"; {held_out['pixel_accuracy']:.1%} right in the split {held_out['split']!r}"
+    table = Table(
+        title=f"segmented frames against {found['num_maps']} label maps",
+        caption=f"by a U-Net trained for {made_of['num_steps']} steps on the split "
+        f"{made_of['split']!r}{elsewhere}",
+    )
+    for column in ("", "pixel accuracy", "mIoU (≥ 1 %)", "mIoU (all present)"):
+        table.add_column(column, justify="right")
+    names = (("generated", f"generated, step {report['step']}"), ("real", "real, of these maps"))
+    for key, name in names:
+        row = found[key]
+        cells = (row["pixel_accuracy"], row["mean_iou"], row["mean_iou_present"])
+        table.add_row(name, *(f"{cell:.1%}" for cell in cells))
+    Console().print(table)
+
+
+def write_picture(path: Path, examples: np.ndarray, maps: Maps) -> None:
+    """Writes rows of label map, generated frame, what the segmenter sees in it, real frame.
+
+    Of clips, the frame in the middle is shown.
+    """
+    num = len(maps.label_maps)
+    # Evenly: neighbours are often of one video.
+    shown = np.linspace(0, num - 1, min(_SHOWN, num)).round().astype(int)
+    frames, real, given = examples[shown], maps.real[shown], maps.label_maps[shown]
+    if frames.ndim == 5:
+        middle = frames.shape[1] // 2
+        frames, real = frames[:, middle], real[:, middle]
+    columns = (colorize(given), frames, colorize(maps.segmenter(frames)), real)
+    rows = np.stack(columns, axis=1).reshape(-1, *frames.shape[1:])
+    media.write_png(path, media.tile_images(media.enlarge(rows), len(columns)))
 
 
 def show(report: dict[str, Any], found: Scores, reference: Reference) -> None:
@@ -92,8 +181,22 @@ def _source(exp: Experiment, args: argparse.Namespace) -> ClipSource:
 def _check(args: argparse.Namespace) -> None:
     cli.check_sampling(args)
     scores.check_num(args.num)
+    if args.segmenter_steps < 1:
+        raise ValueError(f"--segmenter-steps (={args.segmenter_steps}) must be at least 1")
     if args.json and Path(args.json).is_dir():
         raise ValueError(f"--json {args.json} is a folder; give a file's name")
+
+
+def _make_folders(exp: Experiment, args: argparse.Namespace) -> None:
+    if args.out and not exp.config.model.num_labels:
+        raise ValueError(
+            f"--out {args.out} is for a picture of label maps, and {args.checkpoint} is not "
+            "conditioned on any; leave it out"
+        )
+    if args.json:
+        cli.output_folder("--json", Path(args.json).parent)
+    if args.out:
+        cli.output_folder("--out", args.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,6 +213,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--num", type=int, default=512, help="generated, and as many real (default 512)"
     )
     parser.add_argument("--json", default="", metavar="FILE", help="write the scores there")
+    parser.add_argument(
+        "--out", default="", metavar="DIR", help="a picture of label maps and segmented frames"
+    )
+    parser.add_argument(
+        "--segmenter-steps",
+        type=int,
+        default=Settings.num_steps,
+        metavar="N",
+        help=f"of the judge of label maps, kept for each data set (default {Settings.num_steps})",
+    )
     cli.add_sampling(parser, seed_of="latents and real draws", batch_size=32)
     return cli.run(parser, evaluate, argv)
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,119 +15,14 @@ from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
 from vidgan_jax import inflation
-from vidgan_jax.config import Config, LossConfig, ModelConfig, OptimizerConfig, parse
-from vidgan_jax.losses import adversarial, penalties
-from vidgan_jax.losses.objective import Objective, Pass, Term
-from vidgan_jax.models import dcgan, resnet, vgan
+from vidgan_jax.config import Config, OptimizerConfig, parse
+from vidgan_jax.losses.objective import Objective
+from vidgan_jax.models.resnet import LAYOUTS
+from vidgan_jax.models.spade import STARTS
+from vidgan_jax.models.vgg import Vgg19Features
+from vidgan_jax.networks import MODELS
+from vidgan_jax.terms import ADVERSARIAL, check_terms, objective
 from vidgan_jax.types import ClipSpec
-
-
-@dataclasses.dataclass(frozen=True)
-class AdversarialLoss:
-    """The three sides of an adversarial loss, each a function of logits."""
-
-    disc_real: Callable[[jax.Array], jax.Array]
-    disc_fake: Callable[[jax.Array], jax.Array]
-    gen_fake: Callable[[jax.Array], jax.Array]
-
-
-def _fixed(loss: AdversarialLoss) -> Callable[[LossConfig], AdversarialLoss]:
-    return lambda config: loss
-
-
-def _least_squares(config: LossConfig) -> AdversarialLoss:
-    fake, real, fool = config.least_squares
-    return AdversarialLoss(
-        functools.partial(adversarial.least_squares, label=real),
-        functools.partial(adversarial.least_squares, label=fake),
-        functools.partial(adversarial.least_squares, label=fool),
-    )
-
-
-ADVERSARIAL: dict[str, Callable[[LossConfig], AdversarialLoss]] = {
-    "logistic": _fixed(
-        AdversarialLoss(
-            adversarial.logistic_real,
-            adversarial.logistic_fake,
-            adversarial.logistic_non_saturating,
-        )
-    ),
-    "logistic_minimax": _fixed(
-        AdversarialLoss(
-            adversarial.logistic_real, adversarial.logistic_fake, adversarial.logistic_minimax
-        )
-    ),
-    "hinge": _fixed(
-        AdversarialLoss(
-            adversarial.hinge_real, adversarial.hinge_fake, adversarial.linear_generator
-        )
-    ),
-    "least_squares": _least_squares,
-    "wasserstein": _fixed(
-        AdversarialLoss(
-            adversarial.wasserstein_real,
-            adversarial.wasserstein_fake,
-            adversarial.linear_generator,
-        )
-    ),
-}
-
-
-def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
-    for name in ("gen_batch_norm", "disc_batch_norm"):
-        if getattr(model, name):
-            raise ValueError(
-                f"config.model.{name} (=True): the ResNet GAN has no place for batch norm; set it "
-                "to False"
-            )
-    shared: dict[str, Any] = {
-        "size": model.size,
-        "features": model.features,
-        "max_features": model.max_features,
-        "time_stages": model.time_stages,
-        "init_scale": model.init_scale,
-    }
-    generator = resnet.ResnetGenerator(
-        **shared, num_frames=model.num_frames, spectral_norm=model.gen_spectral_norm
-    )
-    discriminator = resnet.ResnetDiscriminator(**shared, spectral_norm=model.disc_spectral_norm)
-    return generator, discriminator
-
-
-def _layouts(model: ModelConfig) -> tuple[dcgan.Layout, dcgan.Layout]:
-    """DCGAN's, the generator's and the discriminator's."""
-    gen = dcgan.Layout(
-        size=model.size,
-        num_frames=model.num_frames,
-        features=model.features,
-        max_features=model.max_features,
-        time_stages=model.time_stages,
-        init_scale=model.init_scale,
-        batch_norm=model.gen_batch_norm,
-        spectral_norm=model.gen_spectral_norm,
-    )
-    disc = dataclasses.replace(
-        gen, batch_norm=model.disc_batch_norm, spectral_norm=model.disc_spectral_norm
-    )
-    return gen, disc
-
-
-def _dcgan(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
-    gen, disc = _layouts(model)
-    return dcgan.DcganGenerator(gen), dcgan.DcganDiscriminator(disc)
-
-
-def _vgan(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
-    gen, disc = _layouts(model)
-    return vgan.VganGenerator(gen), dcgan.DcganDiscriminator(disc)
-
-
-# Family → (generator, discriminator).
-MODELS: dict[str, Callable[[ModelConfig], tuple[nn.Module, nn.Module]]] = {
-    "dcgan": _dcgan,
-    "resnet": _resnet,
-    "vgan": _vgan,
-}
 
 
 def _rmsprop(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -148,13 +42,23 @@ OPTIMIZERS: dict[str, Callable[[OptimizerConfig, optax.Schedule], optax.Gradient
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A checked config and what it describes, as far as no data is needed for it."""
+    """A checked config and what it describes, as far as no data is needed for it.
+
+    Attributes:
+      config: all sections.
+      generator: maps `gen_inputs` to examples.
+      discriminator: maps `disc_inputs` to logits.
+      objective: both players' terms.
+      clip_spec: how examples are cut.
+      vgg: VGG19's first layers, where a term looks through them; they are in no checkpoint.
+    """
 
     config: Config
     generator: nn.Module
     discriminator: nn.Module
     objective: Objective
     clip_spec: ClipSpec
+    vgg: nn.Module | None
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -162,6 +66,36 @@ class Experiment:
         model = self.config.model
         time = (model.num_frames,) if model.num_frames else ()
         return (*time, model.size, model.size, 3)
+
+    @property
+    def cond_shape(self) -> tuple[int, ...] | None:
+        """Shape of the condition of one example: a label map's, or `()` of a class's id.
+
+        None of networks without a condition.
+        """
+        model = self.config.model
+        if model.num_labels:
+            return (model.size, model.size)
+        return () if model.num_classes else None
+
+    def gen_inputs(self, n: int = 1) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """What the generator takes in training for `n` examples: latents, condition, style."""
+        model = self.config.model
+        style = (self._examples(n),) if model.encoder else ()
+        z = jax.ShapeDtypeStruct((n, model.z_dim), jax.numpy.float32)
+        return (z, *self._conditions(n), *style)
+
+    def disc_inputs(self, n: int = 1) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """What the discriminator takes for `n` examples: themselves, and their condition."""
+        return (self._examples(n), *self._conditions(n))
+
+    def _examples(self, n: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((n, *self.example_shape), jax.numpy.float32)
+
+    def _conditions(self, n: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+        if self.cond_shape is None:
+            return ()
+        return (jax.ShapeDtypeStruct((n, *self.cond_shape), jax.numpy.int32),)
 
     def num_steps(self, num_clips: int) -> int:
         """Steps of the whole run over a data set of `num_clips` clips."""
@@ -182,9 +116,16 @@ class Experiment:
     def init_variables(self, key: jax.Array) -> tuple[Any, Any]:
         """Random variables of both networks; under `jax.eval_shape`, their shapes."""
         gen_key, disc_key = jax.random.split(key)
-        z = jax.numpy.zeros((1, self.config.model.z_dim))
-        x = jax.numpy.zeros((1, *self.example_shape))
-        return self.generator.init(gen_key, z), self.discriminator.init(disc_key, x)
+        return (
+            self.generator.init(gen_key, *map(_zeros, self.gen_inputs())),
+            self.discriminator.init(disc_key, *map(_zeros, self.disc_inputs())),
+        )
+
+
+def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:
+    """Of the same kind; of real numbers, as precise as JAX's default is."""
+    is_real = jax.numpy.issubdtype(like.dtype, jax.numpy.floating)
+    return jax.numpy.zeros(like.shape, float if is_real else like.dtype)
 
 
 def learning_rate(config: OptimizerConfig, num_updates: int) -> optax.Schedule:
@@ -221,16 +162,14 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
             "gen_optimizer.name": OPTIMIZERS,
             "disc_optimizer.name": OPTIMIZERS,
             "init.mode": inflation.MODES,
+            "model.layout": LAYOUTS,
+            "model.start": STARTS,
             "init.profile": inflation.PROFILES,
         },
     )
     model, data = checked.model, checked.data
     generator, discriminator = MODELS[model.name](model)
-    if checked.loss.mask_weight and model.name != "vgan":
-        raise ValueError(
-            f"config.loss.mask_weight (={checked.loss.mask_weight}) is of VGAN's mask, and "
-            f"config.model.name is {model.name!r}; set it to 0"
-        )
+    check_terms(checked.loss, model)
     spec = ClipSpec(
         num_frames=model.num_frames,
         stride=data.stride,
@@ -238,63 +177,21 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
         resize=data.resize,
         flip=data.flip,
         start_frames=data.start_frames or None,
+        label_maps=model.num_labels > 0,
+        num_labels=model.num_labels,
+        dont_care=data.dont_care,
     )
-    experiment = Experiment(checked, generator, discriminator, objective(checked.loss), spec)
+    vgg = Vgg19Features() if checked.loss.vgg_weight else None
+    terms = objective(checked.loss, vgg)
+    experiment = Experiment(checked, generator, discriminator, terms, spec, vgg)
     # The networks refuse impossible sizes as they are traced, which costs no compilation.
     try:
         jax.eval_shape(experiment.init_variables, jax.random.key(0))
+        if vgg is not None:
+            jax.eval_shape(vgg.init, jax.random.key(0), experiment.disc_inputs()[0])
     except ValueError as error:
         raise ValueError(f"config.model: {error}") from error
     return experiment
-
-
-def objective(loss: LossConfig) -> Objective:
-    """The players' terms; names as in the thesis's figure 4-13."""
-    sides = ADVERSARIAL[loss.adversarial](loss)
-
-    def real(outputs: Pass) -> jax.Array:
-        return sides.disc_real(_given(outputs.real_logits))
-
-    def fake(outputs: Pass) -> jax.Array:
-        return sides.disc_fake(outputs.fake_logits)
-
-    def fool(outputs: Pass) -> jax.Array:
-        return sides.gen_fake(outputs.fake_logits)
-
-    def r1(outputs: Pass) -> jax.Array:
-        return penalties.r1_penalty(_given(outputs.critic), outputs.real)
-
-    def r2(outputs: Pass) -> jax.Array:
-        return penalties.r2_penalty(_given(outputs.critic), outputs.fake)
-
-    def wgan_gp(outputs: Pass) -> jax.Array:
-        mix = jax.random.uniform(_given(outputs.key), outputs.real.shape[:1])
-        critic = _given(outputs.critic)
-        return penalties.wgan_gp_penalty(critic, outputs.real, outputs.fake, mix)
-
-    def mask(outputs: Pass) -> jax.Array:
-        masks: jax.Array = outputs.outputs["streams"]["mask"]
-        return masks.mean(axis=range(1, masks.ndim))
-
-    regularisers = (
-        ("reg", r1, loss.r1_gamma / 2),
-        ("reg_fake", r2, loss.r2_gamma / 2),
-        ("gp", wgan_gp, loss.gp_weight),
-    )
-    disc = [Term("D_real", real), Term("D_fake", fake)]
-    for name, term, weight in regularisers:
-        if weight:
-            disc.append(Term(name, term, weight=weight, every_steps=loss.r1_every_steps))
-    gen = [Term("G_fake", fool)]
-    if loss.mask_weight:
-        gen.append(Term("G_mask", mask, weight=loss.mask_weight))
-    return Objective(gen=tuple(gen), disc=tuple(disc))
-
-
-def _given(value: Any) -> Any:
-    if value is None:
-        raise ValueError("a term of the discriminator was evaluated in the generator's pass")
-    return value
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -341,8 +238,9 @@ def _check_override(override: str, config: ConfigDict) -> None:
         known = list(section) if isinstance(section, ConfigDict) else []
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
+            homes = [f"config.{s}.{name}" for s in config if name in (config[s] or ())]
             fields = f"known there: {', '.join(known)}" if known else "that is a value, no section"
-            hint = f"did you mean {near[0]}?" if near else fields
+            hint = f"did you mean {(homes or near)[0]}?" if homes or near else fields
             raise ValueError(f"unknown field {path[2:]}: no {name!r}; {hint}")
         section = section[name]
 

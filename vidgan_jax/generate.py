@@ -1,11 +1,11 @@
 """Generates images or clips from a checkpoint.
 
 python -m vidgan_jax.generate --checkpoint WORKDIR --num 16 --seed 0 --out DIR
+python -m vidgan_jax.generate --checkpoint WORKDIR --label-map SKETCH.png --out DIR
 """
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,15 @@ import numpy as np
 
 from vidgan_jax import cli, files
 from vidgan_jax.data import media
-from vidgan_jax.synthesis import arithmetic
+from vidgan_jax.experiment import Experiment
+from vidgan_jax.preparation.example import read_example
+from vidgan_jax.synthesis import arithmetic, pictures
+from vidgan_jax.synthesis.conditions import (
+    Conditions,
+    Sketch,
+    check_class_id,
+    read_sketches,
+)
 from vidgan_jax.synthesis.latents import INTERPOLATIONS, draw_latents, interpolate, pick_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
@@ -25,113 +33,8 @@ REPORT = "generation.json"
 _SPHERICAL = "spherical"
 _SUFFIXES = (".png", *media.CLIP_WRITERS)
 _INTERPOLATION_FPS = 24.0
-_SHEET_CLIPS = 16
+_NUM, _NUM_OF_MAP = 16, 4
 _MAX_FPS = 240.0
-
-
-def write_clips(out: Path, clips: np.ndarray, fps: float, suffixes: Sequence[str]) -> list[str]:
-    """One file a clip and format, and a moving and a printed contact sheet of the first 16.
-
-    Args:
-      out: folder for them.
-      clips: uint8 `[n, t, h, w, 3]`.
-      fps: frames a second.
-      suffixes: formats of the single clips, of `media.CLIP_WRITERS`.
-
-    Returns:
-      The names of the files.
-    """
-    names = [f"clip_{i:04d}" for i in range(len(clips))]
-    written = _write_each(out, names, clips, fps, suffixes)
-    shown = media.enlarge(clips[:_SHEET_CLIPS])
-    return [*written, *_write_sheets(out, shown, media.tile_images(shown), fps)]
-
-
-def write_images(out: Path, images: np.ndarray) -> list[str]:
-    """One PNG an image, and a contact sheet of the first 64; arguments as for `write_clips`."""
-    written = _write_each(out, [f"image_{i:04d}" for i in range(len(images))], images)
-    media.write_png(out / "contact_sheet.png", media.tile_images(media.enlarge(images[:64])))
-    return [*written, "contact_sheet.png"]
-
-
-def write_terms(out: Path, examples: np.ndarray, fps: float, suffixes: Sequence[str]) -> list[str]:
-    """Files of an expression's terms and of its result, and contact sheets of all in that order.
-
-    Args:
-      out: folder for them.
-      examples: images uint8 `[n, h, w, 3]` or clips `[n, t, h, w, 3]`, the result last.
-      fps: of clips, frames a second.
-      suffixes: formats of the single clips, of `media.CLIP_WRITERS`; images are PNGs.
-
-    Returns:
-      The names of the files.
-    """
-    names = [*(f"term_{i}" for i in range(len(examples) - 1)), "result"]
-    written = _write_each(out, names, examples, fps, suffixes)
-    shown = media.enlarge(examples)
-    row = media.tile_images(shown, columns=_SHEET_CLIPS)
-    if examples.ndim == 5:
-        return [*written, *_write_sheets(out, shown, row, fps)]
-    media.write_png(out / "contact_sheet.png", row)
-    return [*written, "contact_sheet.png"]
-
-
-def _write_each(
-    out: Path,
-    names: Sequence[str],
-    examples: np.ndarray,
-    fps: float = 0.0,
-    suffixes: Sequence[str] = (),
-) -> list[str]:
-    written = []
-    for name, example in zip(names, examples, strict=True):
-        for suffix in suffixes if example.ndim == 4 else (".png",):
-            written.append(name + suffix)
-            if suffix == ".png":
-                media.write_png(out / written[-1], example)
-            else:
-                media.write_clip(out / written[-1], example, fps=fps)
-    return written
-
-
-def _write_sheets(out: Path, clips: np.ndarray, sheet: np.ndarray, fps: float) -> list[str]:
-    """Of clips `[n, t, h, w, 3]`: the moving `sheet` `[t, H, W, 3]`, and filmstrips as a PNG."""
-    for suffix in (".gif", ".webp"):
-        media.write_clip(out / f"contact_sheet{suffix}", sheet, fps=fps)
-    loops = max(1, math.ceil(4 * fps / len(sheet)))
-    media.write_mp4(out / "contact_sheet.mp4", sheet, fps=fps, loops=loops)
-    media.write_png(out / "contact_sheet.png", media.filmstrips(clips))
-    return [f"contact_sheet{suffix}" for suffix in (".gif", ".mp4", ".png", ".webp")]
-
-
-def _write_film(
-    out: Path, examples: np.ndarray, fps: float, suffixes: Sequence[str], steps: int
-) -> list[str]:
-    """One film along a path, and a contact sheet of the latents that it goes through."""
-    film = media.enlarge(walk(examples))
-    for suffix in suffixes:
-        media.write_clip(out / f"interpolation{suffix}", film, fps=fps)
-    media.write_png(out / "contact_sheet.png", media.tile_images(film[::steps]))
-    return [*(f"interpolation{suffix}" for suffix in suffixes), "contact_sheet.png"]
-
-
-def walk(examples: np.ndarray) -> np.ndarray:
-    """One film out of a latent path: images as they follow; of clips, one frame each.
-
-    A clip's frames are taken back and forth, so that its scene moves on while it changes.
-
-    Args:
-      examples: uint8 `[n, h, w, 3]`, or `[n, t, h, w, 3]`.
-
-    Returns:
-      uint8 `[n, h, w, 3]`.
-    """
-    if examples.ndim == 4:
-        return examples
-    t = examples.shape[1]
-    there_and_back = np.concatenate([np.arange(t), np.arange(t - 2, 0, -1)])
-    frame = there_and_back[np.arange(len(examples)) % len(there_and_back)]
-    return examples[np.arange(len(examples)), frame]
 
 
 def remove_earlier(out: Path) -> None:
@@ -152,39 +55,103 @@ def remove_earlier(out: Path) -> None:
     (out / REPORT).unlink()
 
 
+def _conditions(args: argparse.Namespace, exp: Experiment, fps: float) -> Conditions:
+    """What the arguments give this model beside latents; `fps` is of its clips."""
+    model = exp.config.model
+    if model.num_labels and not args.label_map:
+        raise ValueError(
+            f"this model makes frames of label maps ({model.num_labels} classes); give some with "
+            "--label-map FILE.png"
+        )
+    if args.style_from and not model.encoder:
+        raise ValueError(
+            f"--style-from {args.style_from}: this model has no encoder to take it "
+            "(config.model.encoder is False); leave it out"
+        )
+    sketches: Sequence[Sketch] = ()
+    if args.label_map:
+        nearest = args.nearest_colours
+        instances = args.instance_map or ()
+        sketches = read_sketches(exp.config, args.label_map, instances, nearest_colours=nearest)
+    check_class_id(model, args.class_id)
+    style = None
+    if args.style_from:
+        style = read_example(
+            args.style_from,
+            size=model.size,
+            num_frames=model.num_frames,
+            fps=fps,
+            warn=lambda text: print(text, file=sys.stderr),
+        )
+    return Conditions(sketches, args.class_id, style)
+
+
+def _num_latents(args: argparse.Namespace, *, without_latents: bool) -> int:
+    num = _num(args)
+    if not without_latents:
+        return num
+    for name in ("interpolate", "arithmetic"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name} is of latents, and this model has none (config.model.start is "
+                "'labels'); leave it out"
+            )
+    if args.num is not None and num > 1:
+        print(
+            f"--num (={num}): this model makes one of each label map (config.model.start is "
+            "'labels', latents count for nothing); making one",
+            file=sys.stderr,
+        )
+    return 1
+
+
+def _num(args: argparse.Namespace) -> int:
+    default = _NUM_OF_MAP if args.label_map else _NUM
+    return default if args.num is None else int(args.num)
+
+
 def _latents(
-    args: argparse.Namespace, expression: arithmetic.Expression | None, z_dim: int
+    args: argparse.Namespace, expression: arithmetic.Expression | None, num: int, z_dim: int
 ) -> jax.Array:
     """What the generator is to run over, float32 `[n, z_dim]`."""
     if expression is not None:
         named = pick_latents(args.seed, expression.numbers, z_dim, args.truncation)
         return arithmetic.evaluate(expression, named, rescale=args.rescale)
-    latents = draw_latents(args.seed, args.num, z_dim, args.truncation)
+    latents = draw_latents(args.seed, num, z_dim, args.truncation)
     if args.interpolate:
         return interpolate(latents, args.interpolate, args.interpolation)
     return latents
 
 
-def _write(out: Path, args: argparse.Namespace, examples: np.ndarray, fps: float) -> list[str]:
+def _write(
+    out: Path, args: argparse.Namespace, examples: np.ndarray, fps: float, maps: np.ndarray | None
+) -> list[str]:
     if args.arithmetic is not None:
-        return write_terms(out, examples, fps, args.format)
+        return pictures.write_terms(out, examples, fps, args.format, maps)
     if args.interpolate:
-        return _write_film(out, examples, fps, args.format, args.interpolate)
+        return pictures.write_film(out, examples, fps, args.format, args.interpolate, maps)
     if examples.ndim == 5:
-        return write_clips(out, examples, fps, args.format)
-    return write_images(out, examples)
+        return pictures.write_clips(out, examples, fps, args.format, maps)
+    return pictures.write_images(out, examples, maps)
 
 
 def _report(
-    args: argparse.Namespace, expression: arithmetic.Expression | None, weights: Weights
+    args: argparse.Namespace,
+    expression: arithmetic.Expression | None,
+    num: int,
+    sketches: Sequence[Sketch],
+    weights: Weights,
 ) -> dict[str, Any]:
     """What was asked for, and of which weights; None is what does not apply."""
+    maps = [
+        {"picture": f"label_map_{i}.png", **sketch.describe()} for i, sketch in enumerate(sketches)
+    ]
     return {
         "checkpoint": str(weights.path),
         "step": weights.step,
         "code": weights.meta["code"],
         "seed": args.seed,
-        "num": None if expression else args.num,
+        "num": None if expression else num,
         "truncation": args.truncation,
         "interpolate": args.interpolate,
         "interpolation": args.interpolation if args.interpolate else None,
@@ -198,6 +165,10 @@ def _report(
             "rescale": args.rescale,
         },
         "ema": args.ema,
+        "label_maps": maps or None,
+        "nearest_colours": args.nearest_colours if maps else None,
+        "class_id": args.class_id,
+        "style_from": args.style_from,
     }
 
 
@@ -208,35 +179,40 @@ def generate(args: argparse.Namespace) -> int:
     weights = load_weights(args.checkpoint)
     exp = experiment_of(weights)
     model = exp.config.model
-    latents = _latents(args, expression, model.z_dim)
+    given = _conditions(args, exp, weights.meta["fps"])
+    num = _num_latents(args, without_latents=model.start == "labels")
+    latents = _latents(args, expression, num, model.z_dim)
     out = cli.output_folder("--out", args.out)
     fps = args.fps or weights.meta["fps"]
     if args.interpolate and not model.num_frames:
         fps = args.fps or _INTERPOLATION_FPS
-    examples = run_generator(exp, weights, latents, batch_size=args.batch_size, averaged=args.ema)
+    how = {"batch_size": args.batch_size, "averaged": args.ema}
+    examples = run_generator(exp, weights, **given.inputs(latents), **how)
     remove_earlier(out)
-    written = _write(out, args, examples, fps)
-    report = _report(args, expression, weights)
+    written = _write(out, args, examples, fps, given.maps)
+    report = _report(args, expression, num, given.sketches, weights)
     shape = list(examples.shape)
     files.write_json(out / REPORT, {**report, "fps": fps, "shape": shape, "files": written})
     kind = "clips" if model.num_frames else "images"
-    made = f"{args.num} {kind}"
+    made = f"{num} {kind}"
     if expression:
         made = f"{len(expression.terms)} terms and their result as {kind}"
+    if maps := len(given.sketches):
+        made += " of a label map" if maps == 1 else f" of each of {maps} label maps"
     print(f"{made} of step {weights.step} in {out}; look at {out / 'contact_sheet.png'}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    cli.check_sampling(args)
+    cli.check_sampling(argparse.Namespace(**vars(args) | {"num": _num(args)}))
     if args.truncation is not None and not args.truncation > 0:
         raise ValueError(
             f"--truncation (={args.truncation}) must be above 0; 2 is mild, 0.5 strong"
         )
-    if args.interpolate < 0 or (args.interpolate and args.num < 2):
+    if args.interpolate < 0 or (args.interpolate and _num(args) < 2):
         raise ValueError(
             f"--interpolate (={args.interpolate}) is the number of frames from one latent to the "
-            f"next, of at least two (--num is {args.num})"
+            f"next, of at least two (--num is {_num(args)})"
         )
     if args.fps is not None and not 0 < args.fps <= _MAX_FPS:
         raise ValueError(f"--fps (={args.fps}) must be above 0 and at most {_MAX_FPS:g}")
@@ -251,12 +227,37 @@ def _check(args: argparse.Namespace) -> None:
             f"--arithmetic ({args.arithmetic!r}) shows single latents and --interpolate "
             f"(={args.interpolate}) the way between latents; give one of the two"
         )
+    _check_given(args)
+
+
+def _check_given(args: argparse.Namespace) -> None:
+    """Refuses files that are not there, and combinations that have no meaning."""
+    maps = args.label_map or []
+    for name in ("instance_map", "nearest_colours"):
+        if getattr(args, name) and not maps:
+            raise ValueError(f"--{name.replace('_', '-')} is of --label-map FILE; give that, too")
+    if args.instance_map and len(args.instance_map) != len(maps):
+        raise ValueError(
+            f"--instance-map gives {len(args.instance_map)} files and --label-map {len(maps)}; "
+            "give one for each label map, in their order"
+        )
+    for name in ("interpolate", "arithmetic"):
+        if getattr(args, name) and len(maps) > 1:
+            raise ValueError(f"--{name} takes one label map, and --label-map gives {len(maps)}")
+    for name in ("label_map", "instance_map", "style_from"):
+        given = getattr(args, name) or []
+        for path in [given] if isinstance(given, str) else given:
+            if not Path(path).is_file():
+                raise ValueError(f"--{name.replace('_', '-')} {path}: no such file")
 
 
 def _add_latents(parser: argparse.ArgumentParser) -> None:
     """The flags that say which latents, and what becomes of them."""
     parser.add_argument(
-        "--num", type=int, default=16, help="how many (default 16); not used by --arithmetic"
+        "--num",
+        type=int,
+        help=f"how many (default {_NUM}, and {_NUM_OF_MAP} of each label map); not used by "
+        "--arithmetic",
     )
     parser.add_argument("--truncation", type=float, help="bound on latents, in σ (default: none)")
     parser.add_argument(
@@ -287,6 +288,36 @@ def _add_latents(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_given(parser: argparse.ArgumentParser) -> None:
+    """The flags that give a conditional model what it is to show."""
+    parser.add_argument(
+        "--label-map",
+        nargs="+",
+        metavar="FILE",
+        help="pictures of class ids, or painted in ADE20K's colours, for a model of label maps; "
+        "they may be of any size",
+    )
+    parser.add_argument(
+        "--instance-map",
+        nargs="+",
+        metavar="FILE",
+        help="one for each label map, every instance of another colour, for a model that sees them",
+    )
+    parser.add_argument(
+        "--nearest-colours",
+        action="store_true",
+        help="colours in --label-map that are no class's count as the nearest class's",
+    )
+    parser.add_argument(
+        "--class-id", type=int, metavar="N", help="for a model of several classes of images"
+    )
+    parser.add_argument(
+        "--style-from",
+        metavar="FILE",
+        help="an image or a video that a model with an encoder (VAE) draws its latents around",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m vidgan_jax.generate`."""
     parser = argparse.ArgumentParser(
@@ -297,6 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", required=True, help="a workdir, or one checkpoint in it")
     parser.add_argument("--out", required=True, help="folder for the files")
     _add_latents(parser)
+    _add_given(parser)
     parser.add_argument("--fps", type=float, help="frames a second (default: the data's / stride)")
     parser.add_argument(
         "--format",

@@ -28,6 +28,7 @@ from vidgan_jax.experiment import Experiment
 from vidgan_jax.inflation import Target, inflate_moments, inflate_variables, target_of
 from vidgan_jax.train import checkpoint
 from vidgan_jax.train.checkpoint import Weights
+from vidgan_jax.train.state import average_of, averaged_collections, split_variables
 from vidgan_jax.train.step import forward, forward_in_training
 from vidgan_jax.types import BATCH_STATS
 
@@ -72,11 +73,15 @@ def weights_for(
         temporal_noise=how.temporal_noise,
     )
     try:
+        inflated_gen = change(weights.gen, gen)
+        average = change(weights.ema, gen, vectors_of=inflated_gen)
+        collections = split_variables(inflated_gen)[1]
         inflated = dataclasses.replace(
             weights,
-            gen=change(weights.gen, gen),
+            gen=inflated_gen,
             disc=change(weights.disc, disc),
-            ema=change(weights.ema, gen),
+            # With no more of its own than a checkpoint keeps, so that what is measured is kept.
+            ema=average_of(collections, average["params"], averaged_collections(average)),
             moments=weights.moments
             and {
                 "gen": inflate_moments(weights.moments["gen"], weights.gen["params"], gen),
@@ -90,9 +95,8 @@ def weights_for(
 
 def targets(exp: Experiment) -> tuple[Target, Target]:
     """Both networks as inflation sees them, generator first."""
-    z = jax.ShapeDtypeStruct((1, exp.config.model.z_dim), jnp.float32)
-    x = jax.ShapeDtypeStruct((1, *exp.example_shape), jnp.float32)
-    return target_of(exp.generator, z), target_of(exp.discriminator, x)
+    gen = target_of(exp.generator, *exp.gen_inputs())
+    return gen, target_of(exp.discriminator, *exp.disc_inputs())
 
 
 def initial_weights(target: Experiment) -> tuple[Weights, Experiment | None]:
@@ -120,7 +124,7 @@ def _check_models(source: Experiment, target: Experiment, path: str) -> None:
     """All but the time of a 2D source must agree: shapes alone do not tell all that changed."""
     free = {"init_scale"}
     if not source.config.model.num_frames:
-        free |= {"num_frames", "time_stages"}
+        free |= {"num_frames", "time_stages", "encoder_time_stages"}
     old, new = (dataclasses.asdict(e.config.model) for e in (source, target))
     if wrong := [k for k in new if k not in free and old[k] != new[k]]:
         lines = "; ".join(f"model.{k} is {old[k]!r} there and {new[k]!r} here" for k in wrong)
@@ -134,8 +138,9 @@ class StillClipError:
     """How far an inflated network is from its 2D origin on still clips.
 
     Attributes:
-      network: "generator", "generator_ema" or "discriminator"; "…_training" where it is in training
-        mode, its batch norm on the batch's statistics.
+      network: "generator", "generator_ema", "encoder" (that and the generator, from images to
+        images) or "discriminator"; "…_training" where it is in training mode, its batch norm on the
+        batch's statistics.
       relative: ‖3D − 2D‖₂ / ‖2D‖₂ over all outputs.
       largest: the largest absolute difference.
     """
@@ -156,41 +161,72 @@ def measure(
 ) -> list[StillClipError]:
     """Runs both GANs on the same latents, the discriminators on the images that come out.
 
-    Matrix products run in full float32 here, whatever the device's default is.
+    Conditions are random. Matrix products run in full float32 here, whatever the device's default
+    is.
     """
-    z = jax.random.normal(jax.random.key(seed), (num_latents, source.config.model.z_dim))
+    z_key, cond_key = jax.random.split(jax.random.key(seed))
+    z = jax.random.normal(z_key, (num_latents, source.config.model.z_dim))
+    cond = _random_conditions(source, cond_key, num_latents)
     frames = target.config.model.num_frames
+    gens = (source.generator, target.generator)
     networks = {
-        "generator": (source.generator, target.generator, before.gen, after.gen),
-        "generator_ema": (source.generator, target.generator, before.ema, after.ema),
-        "discriminator": (source.discriminator, target.discriminator, before.disc, after.disc),
+        "generator": (*gens, before.gen, after.gen),
+        "generator_ema": (*gens, before.ema, after.ema),
     }
+    if source.config.model.encoder:
+        networks["encoder"] = (*gens, before.gen, after.gen)
+    networks["discriminator"] = (
+        source.discriminator,
+        target.discriminator,
+        before.disc,
+        after.disc,
+    )
     errors = []
     images = z
     with jax.default_matmul_precision("highest"):
         for name, (module_2d, module_3d, variables_2d, variables_3d) in networks.items():
-            judges = name == "discriminator"
-            inputs = (images, _stills(images, frames)) if judges else (z, z)
+            flat_inputs: tuple[Any, ...] = (z, *cond)
+            inputs = flat_inputs
+            if name == "encoder":
+                flat_inputs, inputs = (*inputs, images), (*inputs, _stills(images, frames))
+            if name == "discriminator":
+                flat_inputs, inputs = (images, *cond), (_stills(images, frames), *cond)
             ways = {"": forward}
             if BATCH_STATS in variables_2d:
                 ways["_training"] = forward_in_training
             for way, apply in ways.items():
-                flat = jax.jit(functools.partial(apply, module_2d))(variables_2d, inputs[0])
-                want = flat if judges else _stills(flat, frames)
-                got = jax.jit(functools.partial(apply, module_3d))(variables_3d, inputs[1])
+                want = jax.jit(functools.partial(apply, module_2d))(variables_2d, *flat_inputs)
+                got = jax.jit(functools.partial(apply, module_3d))(variables_3d, *inputs)
                 errors.append(_compare(name + way, want, got))
-                if not judges:
-                    images = flat
+            if name.startswith("generator"):
+                images = want
     return errors
+
+
+def _random_conditions(exp: Experiment, key: jax.Array, n: int) -> tuple[jax.Array, ...]:
+    """Class ids, or label maps of 4×4 patches."""
+    model = exp.config.model
+    if exp.cond_shape is None:
+        return ()
+    coarse = tuple(-(-size // 4) for size in exp.cond_shape)
+    ids = jax.random.randint(key, (n, *coarse), 0, model.num_labels or model.num_classes)
+    for axis, size in enumerate(exp.cond_shape, start=1):
+        ids = jnp.repeat(ids, 4, axis=axis).take(jnp.arange(size), axis=axis)
+    return (ids,)
 
 
 def _stills(images: jax.Array, frames: int) -> jax.Array:
     return jnp.repeat(images[:, None], frames, axis=1)
 
 
-def _compare(network: str, expected: jax.Array, got: jax.Array) -> StillClipError:
-    want, have = np.asarray(expected, np.float64), np.asarray(got, np.float64)
-    difference = have - want
+def _compare(network: str, expected: Any, got: Any) -> StillClipError:
+    """All outputs of a network together; a clip's are compared frame by frame."""
+    wants, haves = [], []
+    for flat, have in zip(jax.tree.leaves(expected), jax.tree.leaves(got), strict=True):
+        want = flat if flat.ndim == have.ndim else jnp.broadcast_to(flat[:, None], have.shape)
+        wants.append(np.asarray(want, np.float64).ravel())
+        haves.append(np.asarray(have, np.float64).ravel())
+    want, difference = np.concatenate(wants), np.concatenate(haves) - np.concatenate(wants)
     relative = float(np.linalg.norm(difference) / np.linalg.norm(want))
     return StillClipError(network, relative, float(np.abs(difference).max()))
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from vidgan_jax import cli, experiment, inflate
 from vidgan_jax.config import DataConfig
+from vidgan_jax.data.info import check_label_ids
 from vidgan_jax.data.records import ClipSource
 from vidgan_jax.data.sampling import fitting_clips
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.preparation import embedded
 from vidgan_jax.train import checkpoint, loop, plan, sharding, writers
+from vidgan_jax.train.frozen import frozen_weights
 
 
 def data_folder(data: DataConfig, *, render: bool) -> Path:
@@ -34,9 +36,12 @@ def data_folder(data: DataConfig, *, render: bool) -> Path:
 def open_clips(exp: Experiment, folder: Path) -> tuple[ClipSource, tuple[int, int]]:
     """The split's clips, and how many of them, of how many videos, are long enough.
 
-    Refuses a missing split, a damaged index, clips that are all too short.
+    Refuses a missing split, a damaged index, clips that are all too short, ids of no class.
     """
     source = ClipSource(folder, exp.config.data.split)
+    if exp.clip_spec.label_maps:
+        spec = exp.clip_spec
+        check_label_ids(source.info, spec.num_labels, spec.dont_care, where=str(folder))
     fitting = fitting_clips(source, exp.clip_spec)
     return source, (len(fitting), len(set(source.video[fitting].tolist())))
 
@@ -49,6 +54,7 @@ def show_plan(exp: Experiment, style: str) -> int:
     found = open_clips(exp, folder)[1] if there else None
     if exp.config.init.path:
         inflate.initial_weights(exp)
+    frozen_weights(exp)
     planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), found=found)
     if style == "json":
         print(json.dumps(planned, indent=2))
@@ -66,6 +72,7 @@ def train(args: argparse.Namespace) -> int:
     workdir = Path(args.workdir or Path("workdir") / exp.config.name)
     data = exp.config.data
     source = open_clips(exp, Path(data.path))[0] if data.path else None
+    frozen = frozen_weights(exp)
     initial = None
     if (start := exp.config.init).path and not checkpoint.has_checkpoint(workdir):
         initial, source_2d = inflate.initial_weights(exp)
@@ -76,7 +83,7 @@ def train(args: argparse.Namespace) -> int:
     cli.output_folder("--workdir", workdir)
     if source is None:
         source, _ = open_clips(exp, data_folder(data, render=True))
-    outcome = loop.train(exp, source, workdir, initial=initial)
+    outcome = loop.train(exp, source, workdir, initial=initial, frozen=frozen)
     if not outcome.finished:
         print(f"stopped and saved at step {outcome.step}; run the same command to go on")
         # A scheduler's SIGTERM is no failure; Ctrl-C must end the script around this, too.

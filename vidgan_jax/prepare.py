@@ -3,7 +3,7 @@
     scenes   draws procedural nature clips with label maps
     videos   cuts video files into clips
     index    rebuilds the indexes and info.json of a data set
-    check    reads a whole data set and tells what is damaged
+    check    reads a whole data set and tells what is damaged, or labelled with unknown ids
 
 Exit status: 0 done (videos that could not be used are reported, and cost only themselves), 1
 `check` found damage or `videos --strict` a bad file, 2 nothing was done, and why is said on stderr,
@@ -25,7 +25,8 @@ from rich.table import Table
 from vidgan_jax import cli
 from vidgan_jax.data import records
 from vidgan_jax.data.frames import ImageFormat
-from vidgan_jax.preparation import dataset, footage, picture, scenes, videos
+from vidgan_jax.data.labels import check_num_labels
+from vidgan_jax.preparation import dataset, drawn, footage, picture, scenes, videos
 from vidgan_jax.preparation.encoding import Encoding
 
 _SHOWN_PROBLEMS = 20
@@ -52,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = _add_command(commands, name, run, text)
         command.add_argument("directory", metavar="DIR", type=Path, help="the data set's folder")
+    # Of the last one, "check".
+    command.add_argument(
+        "--num-labels", type=int, metavar="N", help="classes that its label maps may have"
+    )
+    _add_dont_care(command)
     return parser
 
 
@@ -151,7 +157,37 @@ def _add_videos(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument(
         "--strict", action="store_true", help="exit with 1 if any file could not be used"
     )
+    _add_label_maps(command)
     _add_common(command)
+
+
+def _add_label_maps(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--label-maps",
+        type=Path,
+        metavar="DIR",
+        help="folder of label maps that hold for whole videos, NAME.png for NAME.mp4: class ids, "
+        "or painted in ADE20K's colours",
+    )
+    command.add_argument(
+        "--num-labels",
+        type=int,
+        metavar="N",
+        help=f"classes of --label-maps; {drawn.LabelSettings().num_labels} if not given",
+    )
+    _add_dont_care(command)
+    command.add_argument(
+        "--nearest-colours",
+        action="store_const",
+        const=True,
+        help="colours in --label-maps that are no class's count as the nearest class's",
+    )
+
+
+def _add_dont_care(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dont-care", type=int, metavar="ID", help="id of pixels of no class, beside 255"
+    )
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -236,9 +272,20 @@ def _videos(args: argparse.Namespace) -> int:
         Encoding(args.format, args.quality),
         workers=args.workers,
         leave_out=args.out,
+        label_maps=args.label_maps,
+        labels=_label_settings(args),
     )
     result = _prepare(args, recipe)
     return 1 if args.strict and result.failed else 0
+
+
+def _label_settings(args: argparse.Namespace) -> drawn.LabelSettings:
+    fields = ("num_labels", "dont_care", "nearest_colours")
+    given = {name: value for name in fields if (value := getattr(args, name)) is not None}
+    if given and args.label_maps is None:
+        flag = next(iter(given)).replace("_", "-")
+        raise ValueError(f"--{flag} is of --label-maps DIR; give that, too")
+    return drawn.LabelSettings(**given)
 
 
 def _prepare(args: argparse.Namespace, recipe: dataset.Recipe) -> dataset.Result:
@@ -257,6 +304,8 @@ def _prepare(args: argparse.Namespace, recipe: dataset.Recipe) -> dataset.Result
     except KeyboardInterrupt:
         print("stopped; repeat the same command to go on", file=sys.stderr)
         raise
+    for note in recipe.notes:
+        print(f"note: {note}", file=sys.stderr)
     _print_result(result)
     return result
 
@@ -304,6 +353,8 @@ def _print_table(info: records.DatasetInfo) -> None:
     Console().print(table)
     fps = "various" if info.fps is None else f"{info.fps:g}"
     print(f"{info.width}×{info.height} pixels, {fps} frames/s, {info.image_format}")
+    if num_maps := sum(split.num_label_maps for split in info.splits.values()):
+        print(f"label maps of {num_maps:,} clips, with {len(info.label_ids)} classes in them")
 
 
 def _index(args: argparse.Namespace) -> int:
@@ -313,9 +364,14 @@ def _index(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    known = {n: v for n in ("num_labels", "dont_care") if (v := getattr(args, n)) is not None}
+    if "num_labels" in known:
+        check_num_labels(args.num_labels)
+    elif known:
+        raise ValueError("--dont-care is of --num-labels N; give that, too")
     started = time.monotonic()
     _print_table(records.load_info(args.directory))
-    report = records.verify(args.directory)
+    report = records.verify(args.directory, **known)
     seconds = time.monotonic() - started
     for problem in report.problems:
         print(f"bad: {problem}", file=sys.stderr)

@@ -20,6 +20,7 @@ Critic: TypeAlias = "Callable[[jax.Array], jax.Array]"
 # Variable collections beside the parameters. A network is in training mode where they may change.
 BATCH_STATS = "batch_stats"  # running statistics of batch norm
 SPECTRAL = "spectral"  # vectors and gains of spectral normalisation
+GAIN = "gain"  # a leaf of SPECTRAL
 OUTPUTS = "outputs"  # what a network gives beside its result, for the terms of a loss
 
 
@@ -49,6 +50,8 @@ class ClipSpec:
       start_frames: a clip's start is drawn uniformly from the first so many frames of a record,
         as far as the clip fits; None for every start that fits.
       label_maps: yield the records' label maps too.
+      num_labels: classes of those maps; other ids are refused where they are read. 0 for no check.
+      dont_care: an id in the records that means 255, "don't care", too.
     """
 
     num_frames: int
@@ -58,6 +61,8 @@ class ClipSpec:
     flip: bool = True
     start_frames: int | None = None
     label_maps: bool = False
+    num_labels: int = 0
+    dont_care: int = 255
 
     @property
     def is_image(self) -> bool:

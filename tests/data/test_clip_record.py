@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.datasets import FEATURES, clip_record
 from vidgan_jax.data import records, tfexample
+from vidgan_jax.data.clip_record import check_record
 from vidgan_jax.data.records import ClipRecord, RecordError
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -123,6 +124,19 @@ def test_others_parse_our_records() -> None:
 def test_serialize_refuses(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         records.serialize(clip_record(**changes))
+
+
+def test_ids_of_no_class_are_found_where_asked() -> None:
+    """The map of `clip_record` has the ids 0, 3, 6 … 69."""
+    record = clip_record()
+    for num_labels, dont_care in ((0, 255), (70, 255), (69, 69)):
+        assert check_record(record, num_labels, dont_care) == "png"
+    message = (
+        r"clip 'clip' of video 'video': label_map holds the id 69, but ids are 0 to 68 "
+        r"\(num_labels is 69\), or 255 for don't care"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_record(record, 69)
 
 
 def test_mixed_frames_are_refused() -> None:

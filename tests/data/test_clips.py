@@ -1,5 +1,6 @@
 """The loaders: one sequence for all hosts, exact states, workers that end, errors that name."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -241,3 +242,18 @@ def test_a_corrupted_record_is_named_and_not_skipped(
         os.pwrite(file.fileno(), good, position)
         batches += list(loader)
     np.testing.assert_array_equal([batch.frames for batch in batches], expected)
+
+
+@pytest.mark.parametrize("keywords", [{"num_threads": 0}, {"num_threads": 2}, {"num_workers": 1}])
+def test_an_id_of_no_class_ends_the_reading(keywords: dict[str, int], source: ClipSource) -> None:
+    """However it is read: the error names record, clip, id and number, and nothing is skipped."""
+    spec = dataclasses.replace(SPEC, num_labels=3)
+    message = rf"{SHARD}, record \d .*: the label map of clip 'train-\d/\d' holds the id 3, but"
+    for make in (
+        lambda: training_loader(source, spec, batch_size=2, seed=0, **keywords),
+        lambda: evaluation_loader(source, spec, batch_size=2, **keywords),
+    ):
+        with make() as loader:
+            with pytest.raises(RecordError, match=message):
+                next(loader)
+            assert loader.get_state() == {"samples": 0}

@@ -1,6 +1,7 @@
 """What is drawn, and how it is cut: the distribution, frames, crops and label maps of examples."""
 
 import collections
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.datasets import label_of, make_clip, make_dataset
-from vidgan_jax.data import sampling
+from tests.datasets import SHARD, label_of, make_clip, make_dataset
+from vidgan_jax.data import records, sampling
 from vidgan_jax.data.records import ClipSource, RecordError
 from vidgan_jax.data.sampling import Cut, Draw, Sample, fitting_clips
 from vidgan_jax.types import ClipSpec
@@ -178,14 +179,76 @@ def test_shrinking_is_antialiased() -> None:
     np.testing.assert_allclose(crop.astype(float), 127.5, atol=3)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (8, 8), (20, 30), (16, 16)])
-def test_label_maps_are_resized_to_the_nearest(shape: tuple[int, int]) -> None:
-    """Pillow's nearest neighbour as the reference; no id is invented."""
-    label_map = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    whole = np.asarray(Image.fromarray(label_map).resize((16, 16), Image.Resampling.NEAREST))
-    for top, left in ((0, 0), (1, 4), (4, 2)):
-        crop = sampling.resized_label_crop(label_map, 16, 12, top, left)
-        np.testing.assert_array_equal(crop, whole[top : top + 12, left : left + 12])
+def pattern_source(directory: Path, height: int, width: int) -> ClipSource:
+    """One clip of two equal frames whose red is an id, different in each 4×4 square; the map."""
+    ids = np.arange(height * width // 16, dtype=np.uint8).reshape(height // 4, width // 4)
+    ids = ids.repeat(4, axis=0).repeat(4, axis=1)
+    frame = np.stack([ids, ids, ids], axis=-1)
+    record = records.ClipRecord(
+        frames=records.encode_frames(np.stack([frame] * 2), image_format="png"),
+        height=height,
+        width=width,
+        fps=24.0,
+        video_id="v",
+        clip_id="v/0",
+        label_map=records.encode_label_map(ids),
+    )
+    with records.ShardWriter(directory / SHARD) as writer:
+        writer.write(record)
+    records.finalize(directory)
+    return ClipSource(directory, "train")
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 32), (40, 24)])
+@pytest.mark.parametrize("num_frames", [0, 2])
+def test_label_maps_stay_on_the_frames(
+    tmp_path: Path, shape: tuple[int, int], num_frames: int
+) -> None:
+    """Wherever the crop lies, flipped or not, resized or not: a frame's red is its map.
+
+    Where frames are resized their colours run into one another at borders of squares; in the
+    middles of squares they do not.
+    """
+    source = pattern_source(tmp_path, *shape)
+    spec = spec_of(num_frames=num_frames, stride=1, size=32, resize=48)
+    crops = set()
+    for sample in draw(source, spec, 40):
+        example = Cut(source, spec)(sample)
+        crops.add((sample.top, sample.left, sample.flip))
+        frame = np.asarray(example.frames).reshape(-1, 32, 32, 3)[-1, ..., 0].astype(int)
+        label_map = np.asarray(example.label_map).astype(int)
+        still = np.ones((30, 30), bool)  # all eight neighbours have the same id
+        for y in range(3):
+            for x in range(3):
+                still &= label_map[y : y + 30, x : x + 30] == label_map[1:-1, 1:-1]
+        assert still.mean() > 0.2
+        assert np.abs(frame - label_map)[1:-1, 1:-1][still].max() <= 1
+    assert {flip for _, _, flip in crops} == {False, True}
+    assert len(crops) > 20
+
+
+def test_ids_of_no_class_are_refused_by_name(source: ClipSource) -> None:
+    """The map's ids are 0 to 3. Whatever the crop: it is the whole map that is looked at."""
+    spec = spec_of(num_labels=3, size=1, resize=1)
+    message = (
+        r"train-00000-of-00001\.tfrecord, record 2 .*: the label map of clip 'train-1/1' holds the "
+        r"id 3, but ids are 0 to 2 \(num_labels is 3\), or 255 for don't care; set "
+        r"config\.model\.num_labels"
+    )
+    with pytest.raises(RecordError, match=message):
+        Cut(source, spec)(Sample(2, 0, 0, 0, False))
+    assert Cut(source, spec_of(num_labels=4))(Sample(2, 0, 0, 0, False)).label_map is not None
+    unasked = dataclasses.replace(spec, label_maps=False)
+    assert Cut(source, unasked)(Sample(2, 0, 0, 0, False)).label_map is None
+
+
+def test_the_configured_id_is_dont_care(source: ClipSource) -> None:
+    plain = np.asarray(Cut(source, spec_of())(Sample(2, 0, 0, 0, False)).label_map)
+    spec = spec_of(num_labels=3, dont_care=3)
+    label_map = np.asarray(Cut(source, spec)(Sample(2, 0, 0, 0, False)).label_map)
+    assert label_map.dtype == np.uint8
+    assert (label_map == 255).any()
+    np.testing.assert_array_equal(label_map, np.where(plain == 3, 255, plain))
 
 
 def test_label_maps_stay_on_the_frames_when_resized(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_module_takes_widths_for_each_axis() -> None:
 
 def test_module_takes_a_padding() -> None:
     clip = jax.ShapeDtypeStruct((1, 4, 8, 8, IN), jnp.float32)
-    for padding, axes in (("same", (4, 8, 8)), ("valid", (2, 6, 6))):
+    for padding, axes in (("same", (4, 8, 8)), ("valid", (2, 6, 6)), (2, (4, 10, 10))):
         layer = Conv(OUT, padding=padding)  # type: ignore[arg-type]
         y, _ = jax.eval_shape(layer.init_with_output, jax.random.key(0), clip)
         chex.assert_shape(y, (1, *axes, OUT))
@@ -230,6 +230,10 @@ def test_module_takes_a_padding() -> None:
 def test_another_padding_is_refused() -> None:
     with pytest.raises(ValueError, match=r"padding \(='full'\) must be 'same' or 'valid'"):
         conv(jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 2, 1)), padding="full")  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"padding \(=-1\) must be .* or zeros on each side, from 0"
+    ):
+        conv(jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 2, 1)), padding=-1)
 
 
 def test_per_axis() -> None:
@@ -257,3 +261,35 @@ def test_per_axis_refuses(value: int | tuple[int, ...]) -> None:
     text = r"strides \(=.*\) must be one positive number, or 3 of them, for data of rank 3"
     with pytest.raises(ValueError, match=text):
         conv(jnp.zeros((1, 4, 4, 4, 2)), jnp.zeros((3, 3, 3, 2, 1)), value)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("zeros", [0, 2])
+@pytest.mark.parametrize("axes", [(5, 6), (3, 5, 6)])
+def test_a_number_of_zeros_is_pytorchs_padding(axes: tuple[int, ...], zeros: int) -> None:
+    """In space; in time the end frames are repeated as ever. Values and gradients."""
+    widths, strides = (3, 4, 4)[-len(axes) :], (1, 2, 2)[-len(axes) :]
+    x, kernel = draw((2, *axes, IN)), draw((*widths, IN, OUT))
+    x_torch = torch.from_numpy(x).requires_grad_()
+    kernel_torch = torch.from_numpy(kernel).requires_grad_()
+    padded = x_torch.movedim(-1, 1)
+    if len(axes) == 3:
+        padded = torch.nn.functional.pad(padded, (0, 0, 0, 0, 1, 1), mode="replicate")
+    convolve = torch.nn.functional.conv2d if len(axes) == 2 else torch.nn.functional.conv3d
+    weight, around = kernel_torch.movedim((-1, -2), (0, 1)), (0, zeros, zeros)[-len(axes) :]
+    y_torch = convolve(padded, weight, stride=strides, padding=around).movedim(1, -1)
+    toward = draw(tuple(y_torch.shape), seed=1)
+    y_torch.backward(torch.from_numpy(toward))
+
+    @jax.jit
+    def values_and_gradients(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...]:
+        form = functools.partial(conv, strides=strides, padding=zeros)
+        y, pullback = jax.vjp(form, x, kernel)
+        return y, *pullback(jnp.asarray(toward))
+
+    y, dx, dkernel = values_and_gradients(jnp.asarray(x), jnp.asarray(kernel))
+    assert x_torch.grad is not None
+    assert kernel_torch.grad is not None
+    np.testing.assert_allclose(y, y_torch.detach(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dx, x_torch.grad, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dkernel, kernel_torch.grad, rtol=1e-12, atol=1e-12)

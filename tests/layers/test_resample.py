@@ -85,6 +85,54 @@ def test_still_clips_stay_still() -> None:
 
 
 @pytest.mark.parametrize(
+    ("axes", "window", "strides"),
+    [
+        ((8, 8), (3, 3), (2, 2)),
+        ((7, 5), (3, 3), (2, 2)),
+        ((4, 8, 8), (3, 3, 3), (2, 2, 2)),
+        ((3, 7, 8), (3, 3, 3), (2, 2, 2)),
+        ((4, 8, 8), (2, 3, 3), (2, 2, 2)),
+    ],
+)
+def test_pooling_without_padding_is_pytorchs(
+    axes: tuple[int, ...], window: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    """Values and the gradient where what lies beyond the edge is not counted, in time neither."""
+    x = draw((2, *axes, 3))
+    x_torch = channels_first(x).requires_grad_()
+    pool = torch.nn.functional.avg_pool2d if len(axes) == 2 else torch.nn.functional.avg_pool3d
+    padding = tuple((k - 1) // 2 if k % 2 else 0 for k in window)
+    y_torch = pool(x_torch, window, strides, padding, count_include_pad=False)
+    toward = draw(tuple(y_torch.movedim(1, -1).shape))
+    (dx_torch,) = torch.autograd.grad(y_torch, x_torch, channels_first(toward))
+
+    @jax.jit
+    def value_and_gradient(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y, pullback = jax.vjp(lambda x: avg_pool(x, window, strides, count_padding=False), x)
+        return y, pullback(jnp.asarray(toward))[0]
+
+    y, dx = value_and_gradient(jnp.asarray(x))
+    np.testing.assert_allclose(y, y_torch.movedim(1, -1).detach(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dx, dx_torch.movedim(1, -1), rtol=1e-5, atol=1e-6)
+
+
+def test_without_padding_ones_stay_ones() -> None:
+    y = avg_pool(jnp.ones((1, 3, 4, 5, 1)), (3, 3, 3), (2, 2, 2), count_padding=False)
+    np.testing.assert_allclose(y, np.ones((1, 2, 2, 3, 1)), rtol=1e-6)
+
+
+def test_still_clips_stay_still_without_padding() -> None:
+    """With an odd window over time, which counted padding would dim."""
+    image = jnp.asarray(draw((2, 8, 8, 3)))
+    clip = jnp.repeat(image[:, None], 4, axis=1)
+    pooled = avg_pool(clip, (3, 3, 3), (2, 2, 2), count_padding=False)
+    assert pooled.shape == (2, 2, 4, 4, 3)
+    for frame in jnp.unstack(pooled, axis=1):
+        expected = avg_pool(image, (3, 3), (2, 2), count_padding=False)
+        np.testing.assert_allclose(frame, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("axes", "window", "strides", "text"),
     [
         ((4, 8, 8), (3, 3, 3), (2, 2, 2), r"window over time \(=3\) must be 1 or even"),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidgan_jax.losses.objective import Objective, Pass, Term, weighted_sum
+from vidgan_jax.losses.objective import Objective, Pass, Term, per_example, weighted_sum
 
 OUTPUTS = Pass(
     real=jnp.zeros((4, 2, 2, 3)),
@@ -89,3 +89,11 @@ def test_due() -> None:
 def test_terms_refuse_to_be_never_due(every_steps: int) -> None:
     with pytest.raises(ValueError, match=rf"every_steps \(={every_steps}\) of 'reg' must be at"):
         Term("reg", fake, every_steps=every_steps)
+
+
+def test_patches_are_averaged_within_a_scale_and_scales_count_the_same() -> None:
+    """Means of squares: (1 + 9) / 2 = 5 and 4 of the first example, 0 and 36 of the second."""
+    scales = (jnp.array([[[1.0, 3.0]], [[0.0, 0.0]]]), jnp.array([[[2.0]], [[6.0]]]))
+    got = per_example(jnp.square, scales)
+    np.testing.assert_allclose(got, [4.5, 18.0])
+    np.testing.assert_allclose(per_example(jnp.square, jnp.array([1.0, 3.0])), [1.0, 9.0])

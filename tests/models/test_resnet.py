@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.networks import Z_DIM, SmallGan, shapes, small_gan
+from tests.models.networks import Z_DIM, SmallGan, draw_params, shapes, small_gan
 from tests.reference_torch import derivatives, weights
+from vidgan_jax.inflation import inflate_variables, target_of
 from vidgan_jax.losses.penalties import r1_penalty
 from vidgan_jax.models.resnet import (
+    LAYOUTS,
     ResnetBlock,
     ResnetDiscriminator,
     ResnetGenerator,
-    stage_features,
+    plan,
 )
 from vidgan_jax.models.stages import base_frames
 from vidgan_jax.train.plan import count
@@ -116,16 +118,119 @@ def test_channels_of_colour_are_a_choice() -> None:
     chex.assert_shape(frames, (2, 8, 8, 1))
 
 
-def test_stage_features() -> None:
-    assert stage_features(128, 64, 1024) == [1024, 1024, 512, 256, 128, 64]
-    assert stage_features(8, 4, 1024) == [8, 4]
-
-
 def test_base_frames() -> None:
     assert base_frames(8, 5, (0,)) == 4
     assert base_frames(32, 5, (0, 1, 4)) == 4
     assert base_frames(5, 5, ()) == 5
     assert base_frames(0, 5, (9,)) == 0  # images have no time to double
+
+
+# --- the public code's layouts; test_convert_gan_stability.py has their equality with PyTorch's
+
+# Layout → out channels of all blocks at 64·features, generator's from the small end, then the
+# discriminator's from full resolution; the small end's size of 128×128 frames.
+WIDTHS_OF_BLOCKS = {
+    "resnet": ([16, 8, 4, 2, 1, 1], [1, 2, 4, 8, 16, 32], 4),
+    "resnet2": (
+        [16, 16, 16, 16, 8, 8, 4, 4, 2, 2, 1, 1],
+        [1, 2, 2, 4, 4, 8, 8, 16, 16, 16, 16, 16],
+        4,
+    ),
+    "resnet3": ([16, 16, 8, 4, 2, 1], [2, 4, 8, 16, 16, 32], 2),
+    "resnet4": ([16, 16, 8, 4, 2, 1, 1], [1, 1, 2, 4, 8, 16, 16], 2),
+}
+
+
+def test_layouts_are_the_public_codes() -> None:
+    assert list(LAYOUTS) == list(WIDTHS_OF_BLOCKS)
+    for name, (gen, disc, base) in WIDTHS_OF_BLOCKS.items():
+        blocks, small_end = plan(name, 128)
+        assert [w for widths in blocks.gen for w in widths] == gen, name
+        assert [w for widths in blocks.disc for w in widths] == disc, name
+        assert blocks.start == (32 if name in ("resnet", "resnet3") else 16), name
+        assert small_end == base, name
+        assert len(blocks.gen) == len(blocks.disc) == blocks.stages + 1, name
+        assert base << blocks.stages == 128, name
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("num_frames", [0, 8], ids=["image", "clip"])
+def test_layouts_make_frames_and_logits(layout: str, num_frames: int) -> None:
+    """With classes; time doubles in the first stage and in the last but one."""
+    how: Any = {"layout": layout, "num_classes": 3, "time_stages": (0, 4)}
+    generator = ResnetGenerator(128, num_frames, 2, 16, embed_dim=6, **how)
+    discriminator = ResnetDiscriminator(128, 2, 16, **how)
+    key, z, cond = jax.random.key(0), jnp.zeros((2, Z_DIM)), jnp.array([0, 2])
+    frames, _ = jax.eval_shape(generator.init_with_output, key, z, cond)
+    logits, variables = jax.eval_shape(discriminator.init_with_output, key, frames, cond)
+    chex.assert_shape(frames, (2, *((num_frames,) if num_frames else ()), 128, 128, 3))
+    chex.assert_shape(logits, (2,))
+    kernel = variables["params"]["conv_img"]["kernel"].shape
+    width = 7 if layout in ("resnet3", "resnet4") else 3
+    assert kernel == (*((3,) if num_frames else ()), width, width, 3, 2)
+    assert max(leaf.shape[-1] for leaf in jax.tree.leaves(variables["params"])) <= 16
+
+
+def test_layouts_inflate() -> None:
+    """The one with stages without blocks, 7×7 kernels and classes: the same on still clips."""
+    how: Any = {"layout": "resnet3", "num_classes": 2}
+    z, cond = jnp.asarray(draw(2, Z_DIM)), jnp.array([1, 0])
+    image, clip = ResnetGenerator(64, 0, 1, 4, embed_dim=3, **how), (1, 2, 64, 64, 3)
+    video, judge = (
+        ResnetGenerator(64, 2, 1, 4, embed_dim=3, **how),
+        ResnetDiscriminator(64, 1, **how),
+    )
+
+    def inflated(module: Any, target: Any, inputs: Any, x: Any) -> Any:
+        variables = {"params": draw_params(module, *inputs)}
+        return variables, inflate_variables(variables, target_of(target, x, cond[:1]))
+
+    before, after = inflated(image, video, (z, cond), z[:1])
+    stills = jax.jit(image.apply)(before, z, cond)
+    frames = jax.jit(video.apply)(after, z, cond)
+    chex.assert_trees_all_close(frames, jnp.stack([stills] * 2, axis=1), rtol=1e-5, atol=1e-6)
+    assert float(jnp.std(stills)) > 0.01
+
+    before, after = inflated(judge, judge, (stills, cond), jnp.zeros(clip))
+    logits = jax.jit(judge.apply)(before, stills, cond)
+    chex.assert_trees_all_close(jax.jit(judge.apply)(after, frames, cond), logits, rtol=1e-5)
+
+
+# --- classes
+
+
+def class_gan(layout: str, num_classes: int) -> tuple[ResnetGenerator, ResnetDiscriminator]:
+    how: Any = {"layout": layout, "num_classes": num_classes}
+    return ResnetGenerator(8, 0, 2, 4, embed_dim=3, **how), ResnetDiscriminator(8, 2, 4, **how)
+
+
+def test_a_class_is_its_embedding_and_its_logit() -> None:
+    """Rows of other classes change nothing; nor does the length of an embedding."""
+    generator, discriminator = class_gan("resnet", 3)
+    z, cond = jnp.asarray(draw(2, Z_DIM)), jnp.array([2, 0])
+    params = draw_params(generator, z, cond)
+    assert params["embedding"].shape == (3, 3)
+    assert params["fc"]["kernel"].shape == (Z_DIM + 3, 4 * 4 * 4)
+    frames = _apply(generator, params, z, cond)
+    other = {**params, "embedding": params["embedding"] * np.array([[3], [-1], [0.5]], np.float32)}
+    chex.assert_trees_all_close(_apply(generator, other, z, cond), frames, rtol=1e-5, atol=1e-6)
+    assert float(jnp.max(jnp.abs(_apply(generator, params, z, cond[::-1]) - frames))) > 1e-3
+
+    weights_of_disc = draw_params(discriminator, frames, cond)
+    each = [_apply(discriminator, weights_of_disc, frames, jnp.full(2, i)) for i in range(3)]
+    logits = _apply(discriminator, weights_of_disc, frames, cond)
+    np.testing.assert_array_equal(logits, [each[2][0], each[0][1]])
+
+
+def test_the_only_class_needs_no_name() -> None:
+    generator, discriminator = class_gan("resnet", 1)
+    z, zeros = jnp.asarray(draw(2, Z_DIM)), jnp.zeros(2, jnp.int32)
+    params = draw_params(generator, z)
+    frames = _apply(generator, params, z)
+    np.testing.assert_array_equal(_apply(generator, params, z, zeros), frames)
+    params = draw_params(discriminator, frames)
+    logits = _apply(discriminator, params, frames)
+    np.testing.assert_array_equal(_apply(discriminator, params, frames, zeros), logits)
 
 
 # --- equality with PyTorch, values and gradients
@@ -159,8 +264,8 @@ def _discriminator_and_gradients(num_frames: int) -> Any:
     return jax.jit(run)
 
 
-def _apply(module: Any, params: PyTree, x: jax.Array) -> jax.Array:
-    return module.apply({"params": params}, x)
+def _apply(module: Any, params: PyTree, *inputs: jax.Array) -> jax.Array:
+    return module.apply({"params": params}, *inputs)
 
 
 @RANKS
@@ -316,3 +421,37 @@ def test_conditions_are_refused(num_frames: int) -> None:
         shapes(gan.generator, jnp.zeros((1, Z_DIM)), cond)
     with pytest.raises(ValueError, match="unconditional"):
         shapes(gan.discriminator, jnp.zeros((1, *gan.example_shape)), cond)
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "text"),
+    [
+        ("resnet5", 128, "layout .='resnet5'. must be one of resnet, resnet2, resnet3, resnet4"),
+        (
+            "resnet2",
+            48,
+            r"size \(=48\) must be a multiple of 32 with the layout 'resnet2'",
+        ),
+        ("resnet3", 32, r"size \(=32\) must be a multiple of 64"),
+        ("resnet4", 0, r"size \(=0\) must be a multiple of 64"),
+        ("resnet", 48, r"size \(=48\) must be 8, 16, 32"),
+    ],
+)
+def test_layouts_refused(layout: str, size: int, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        shapes(ResnetGenerator(size, layout=layout), jnp.zeros((1, Z_DIM)))
+    with pytest.raises(ValueError, match=text):
+        shapes(ResnetDiscriminator(size, layout=layout), jnp.zeros((1, 128, 128, 3)))
+
+
+def test_classes_refused() -> None:
+    z, x = jnp.zeros((2, Z_DIM)), jnp.zeros((2, 8, 8, 3))
+    for network, inputs in zip(class_gan("resnet", 3), (z, x), strict=True):
+        with pytest.raises(ValueError, match=r"has 3 classes: it takes each example's.* 0 to 2"):
+            shapes(network, inputs)
+        with pytest.raises(ValueError, match=r"classes \(3,\) int32 must be one .* 2 examples"):
+            shapes(network, inputs, jnp.zeros(3, jnp.int32))
+        with pytest.raises(ValueError, match=r"classes \(2,\) float32 must be one whole"):
+            shapes(network, inputs, jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"embed_dim \(=0\) must be at least 1 with num_classes"):
+        shapes(ResnetGenerator(8, num_classes=1), z)

@@ -5,6 +5,7 @@ import math
 
 from vidgan_jax.data import frames as codec
 from vidgan_jax.data import tfexample
+from vidgan_jax.data.labels import DONT_CARE, known_ids
 from vidgan_jax.data.tfexample import RecordError
 
 
@@ -82,8 +83,22 @@ def parse(buffer: bytes | memoryview, *, where: str = "record") -> ClipRecord:
         raise RecordError(f"{where}: `video_id` or `clip_id` is not UTF-8: {error}") from error
 
 
-def check_record(record: ClipRecord) -> codec.ImageFormat:
-    """Raises ValueError where a record does not agree with itself; returns its image format."""
+def check_record(
+    record: ClipRecord, num_labels: int = 0, dont_care: int = DONT_CARE
+) -> codec.ImageFormat:
+    """Checks that a record agrees with itself.
+
+    Args:
+      record: the clip.
+      num_labels: classes that its label map may have; 0 for any.
+      dont_care: an id in the map that means no class, as 255 does.
+
+    Returns:
+      The format of its frames.
+
+    Raises:
+      ValueError: names the clip, the field, and what it must be.
+    """
     name = f"clip {record.clip_id!r} of video {record.video_id!r}"
     for field in ("video_id", "clip_id"):
         if not getattr(record, field) or "\0" in getattr(record, field):
@@ -104,12 +119,18 @@ def check_record(record: ClipRecord) -> codec.ImageFormat:
                 f"{_describe(expected)}; all frames must be of one size and format"
             )
     if record.label_map is not None:
-        shape = codec.decode_label_map(record.label_map).shape
+        label_map = codec.decode_label_map(record.label_map)
+        shape = label_map.shape
         if shape != (record.height, record.width):
             raise ValueError(
                 f"{name}: label_map is {shape[1]}×{shape[0]}, but must be as large as the frames, "
                 f"{record.width}×{record.height}"
             )
+        if num_labels:
+            try:
+                known_ids(label_map, num_labels, dont_care)
+            except ValueError as error:
+                raise ValueError(f"{name}: label_map {error}") from error
     elif record.label_map_score is not None:
         raise ValueError(f"{name}: label_map_score (={record.label_map_score}) without a label_map")
     return image_format

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vidgan_jax import files
-from vidgan_jax.data import shards
+from vidgan_jax.data import labels, shards
 from vidgan_jax.data.shards import REBUILD, ShardIndex, index_path, load_index, rebuild_index
 from vidgan_jax.data.tfexample import RecordError
 
@@ -190,6 +190,33 @@ def load_info(directory: str | os.PathLike[str]) -> DatasetInfo:
     return info
 
 
+def check_label_ids(
+    info: DatasetInfo,
+    num_labels: int,
+    dont_care: int = labels.DONT_CARE,
+    *,
+    where: str = "data set",
+) -> None:
+    """Refuses a data set whose label maps hold ids of no class, before any of it is read.
+
+    Args:
+      info: of the data set.
+      num_labels: classes that the model knows.
+      dont_care: an id that means no class, as 255 does.
+      where: names the data set in the error.
+
+    Raises:
+      ValueError: names the data set, the first such id and `num_labels`.
+    """
+    try:
+        labels.known_ids(np.array(info.label_ids, np.int64), num_labels, dont_care)
+    except ValueError as error:
+        raise ValueError(
+            f"{where} {error}; set config.model.num_labels to the data's classes, or "
+            "config.data.dont_care to that id"
+        ) from error
+
+
 def rebuild(directory: str | os.PathLike[str]) -> DatasetInfo:
     """Rebuilds the index of every shard and info.json, keeping info.json's `spec`.
 
@@ -206,10 +233,17 @@ def rebuild(directory: str | os.PathLike[str]) -> DatasetInfo:
     return finalize(directory, spec=spec)
 
 
-def verify(directory: str | os.PathLike[str]) -> Report:
+def verify(
+    directory: str | os.PathLike[str], *, num_labels: int = 0, dont_care: int = labels.DONT_CARE
+) -> Report:
     """Reads a whole data set: every CRC, every record, every index, info.json's counts and CRCs.
 
     Decodes no frames. Problems are collected, not raised.
+
+    Args:
+      directory: the data set's folder.
+      num_labels: classes that label maps may have; other ids are problems. 0 for any.
+      dont_care: an id in the maps that means no class, as 255 does.
 
     Raises:
       RecordError: no readable info.json (see `load_info`).
@@ -224,7 +258,7 @@ def verify(directory: str | os.PathLike[str]) -> Report:
     ]
     for shard in listed:
         try:
-            _verify_shard(directory, shard)
+            _verify_shard(directory, shard, num_labels, dont_care)
         except (RecordError, OSError) as error:
             problems.append(str(error))
     return Report(
@@ -315,8 +349,8 @@ def load_listed(directory: Path, shard: ShardInfo) -> ShardIndex:
     return index
 
 
-def _verify_shard(directory: Path, shard: ShardInfo) -> None:
-    found = shards.read_shard(directory / shard.name)
+def _verify_shard(directory: Path, shard: ShardInfo, num_labels: int, dont_care: int) -> None:
+    found = shards.read_shard(directory / shard.name, num_labels, dont_care)
     index = load_listed(directory, shard)
     for field in dataclasses.fields(ShardIndex):
         if not np.array_equal(getattr(found, field.name), getattr(index, field.name)):

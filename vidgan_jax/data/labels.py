@@ -1,11 +1,17 @@
-"""ADE20K's 150 classes: names, colours, and label maps as pictures."""
+"""Label maps: ADE20K's 150 names and colours, ids checked, resized, painted.
+
+Ids count from 0. Reading maps from picture files is `label_files`' work.
+"""
 
 import numpy as np
 
 DONT_CARE = 255
 """The id of pixels that belong to no class; they are drawn black."""
 
-# Ids count from 0. Zhou et al. 2017, "Scene parsing through ADE20K dataset"; the order is that of
+MAX_LABELS = DONT_CARE
+"""Most classes that ids of 8 bits tell apart, beside "don't care"."""
+
+# Zhou et al. 2017, "Scene parsing through ADE20K dataset"; the order is that of
 # its scene parsing benchmark. The benchmark's short names hold "screen" twice; id 58 is the door.
 _NAMES = """
     wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,
@@ -43,6 +49,24 @@ PALETTE: np.ndarray = np.frombuffer(bytes.fromhex(_HEX_COLOURS), np.uint8).resha
 """uint8 `[150, 3]`, read-only: the benchmark's RGB colours. Road and skyscraper share one."""
 
 
+def _spread_bits(number: int) -> tuple[int, int, int]:
+    """A colour out of a number's bits: the lowest three are the highest of red, green and blue."""
+    channels = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            channels[channel] |= (number >> (3 * place + channel) & 1) << (7 - place)
+    return channels[0], channels[1], channels[2]
+
+
+_MORE = np.array([_spread_bits(i) for i in range(len(PALETTE), MAX_LABELS)], np.uint8)
+
+COLOURS: np.ndarray = np.concatenate([PALETTE, _MORE, np.zeros((1, 3), np.uint8)])
+COLOURS.flags.writeable = False
+"""uint8 `[256, 3]`, read-only: RGB of every id. Ids from 150 on have the colours of PASCAL VOC's
+rule (Everingham et al. 2010, "The PASCAL visual object classes challenge", its devkit): all
+different, and none of `PALETTE`. 255 is black."""
+
+
 def class_id(name: str) -> int:
     """The id of a class.
 
@@ -63,8 +87,15 @@ def class_id(name: str) -> int:
     return CLASS_NAMES.index(name)
 
 
+def class_name(label: int) -> str:
+    """What people call an id: ADE20K's name, "class 150" and so on beyond, or "don't care"."""
+    if label == DONT_CARE:
+        return "don't care"
+    return CLASS_NAMES[label] if 0 <= label < len(CLASS_NAMES) else f"class {label}"
+
+
 def colorize(label_map: np.ndarray) -> np.ndarray:
-    """Paints a label map in the benchmark's colours.
+    """Paints a label map in `COLOURS`.
 
     Args:
       label_map: integers `[..., h, w]`, ids from 0; 255 for "don't care".
@@ -73,18 +104,87 @@ def colorize(label_map: np.ndarray) -> np.ndarray:
       uint8 `[..., h, w, 3]`, RGB; "don't care" is black.
 
     Raises:
-      ValueError: the labels are no integers, or one is no class id; the message names it.
+      ValueError: the labels are no integers, or one is below 0 or above 255; the message names it.
     """
     labels = np.asarray(label_map)
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"label_map holds {labels.dtype}; class ids are integers")
-    known = (labels >= 0) & (labels < len(CLASS_NAMES)) | (labels == DONT_CARE)
-    if not known.all():
+    unknown = (labels < 0) | (labels > DONT_CARE)
+    if unknown.any():
         raise ValueError(
-            f"label_map holds the id {labels[~known].flat[0]}; ids are 0 to "
-            f"{len(CLASS_NAMES) - 1}, or {DONT_CARE} for don't care. "
-            "Files that count from 1 need 1 subtracted first"
+            f"label_map holds the id {labels[unknown][0]}; ids are 0 to {DONT_CARE - 1}, or "
+            f"{DONT_CARE} for don't care"
         )
-    table = np.zeros((DONT_CARE + 1, 3), np.uint8)
-    table[: len(CLASS_NAMES)] = PALETTE
-    return table[labels]
+    return COLOURS[labels]
+
+
+def known_ids(label_map: np.ndarray, num_labels: int, dont_care: int = DONT_CARE) -> np.ndarray:
+    """A label map in which every id is that of a class, or 255.
+
+    Args:
+      label_map: integers of any shape.
+      num_labels: classes, 1 to `MAX_LABELS`.
+      dont_care: becomes 255.
+
+    Returns:
+      uint8 of the same shape, ids 0 to `num_labels` - 1, or 255.
+
+    Raises:
+      ValueError: `num_labels` is out of range, or there is another id; the message, which begins
+        with "holds", is to be put behind the map's name.
+    """
+    check_num_labels(num_labels)
+    is_class = (label_map >= 0) & (label_map < num_labels) & (label_map != dont_care)
+    is_known = is_class | (label_map == dont_care) | (label_map == DONT_CARE)
+    if not is_known.all():
+        none = " or ".join(str(i) for i in sorted({dont_care, DONT_CARE}))
+        raise ValueError(
+            f"holds the id {label_map[~is_known].flat[0]}, but ids are 0 to {num_labels - 1} "
+            f"(num_labels is {num_labels}), or {none} for don't care"
+        )
+    return np.where(is_class, label_map, DONT_CARE).astype(np.uint8)
+
+
+def check_num_labels(num_labels: int) -> None:
+    """Raises ValueError where there can't be so many classes."""
+    if not 1 <= num_labels <= MAX_LABELS:
+        raise ValueError(f"num_labels (={num_labels}) must be from 1 to {MAX_LABELS}")
+
+
+def resized_label_crop(
+    label_map: np.ndarray, resized: tuple[int, int], size: int, top: int, left: int
+) -> np.ndarray:
+    """The crop `[top : top + size, left : left + size]` of a map resized to the nearest pixel's id.
+
+    Pixels are nearest by their centres, so that a map stays on the frames that are resized with it.
+
+    Args:
+      label_map: integers `[h, w]`.
+      resized: height and width of the resized map, pixels.
+      size: height and width of the crop, pixels.
+      top: first row of the crop, in the resized map.
+      left: first column of the crop, likewise.
+
+    Returns:
+      `[size, size]` of the same type.
+    """
+    # The centre of pixel i lies at (i + ½) · n / resized pixels of the map.
+    rows, columns = (
+        (2 * np.arange(first, first + size) + 1) * extent // (2 * whole)
+        for first, extent, whole in zip((top, left), label_map.shape, resized, strict=True)
+    )
+    crop: np.ndarray = label_map[rows[:, None], columns]
+    return crop
+
+
+def resize_label_map(label_map: np.ndarray, size: int) -> np.ndarray:
+    """Resizes a map of any height and width to a square, each pixel the nearest one's id.
+
+    Args:
+      label_map: integers `[h, w]`.
+      size: height and width wanted, pixels.
+
+    Returns:
+      `[size, size]` of the same type.
+    """
+    return resized_label_crop(label_map, (size, size), size, 0, 0)

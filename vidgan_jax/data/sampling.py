@@ -7,6 +7,7 @@ from PIL import Image
 
 from vidgan_jax.data.clip_record import ClipRecord
 from vidgan_jax.data.frames import decode_frame, decode_label_map
+from vidgan_jax.data.labels import MAX_LABELS, known_ids, resized_label_crop
 from vidgan_jax.data.records import ClipSource
 from vidgan_jax.data.tfexample import RecordError
 from vidgan_jax.types import Batch, ClipSpec
@@ -153,7 +154,15 @@ class Cut:
         except (ValueError, OSError) as error:
             raise RecordError(f"{where}: the label map cannot be decoded: {error}") from error
         spec = self.spec
-        crop = resized_label_crop(label_map, spec.resize, spec.size, sample.top, sample.left)
+        try:
+            label_map = known_ids(label_map, spec.num_labels or MAX_LABELS, spec.dont_care)
+        except ValueError as error:
+            raise RecordError(
+                f"{where}: the label map of clip {record.clip_id!r} {error}; set "
+                "config.model.num_labels to the data's classes, or config.data.dont_care to that id"
+            ) from error
+        resized = (spec.resize, spec.resize)
+        crop = resized_label_crop(label_map, resized, spec.size, sample.top, sample.left)
         return np.ascontiguousarray(self._flipped(crop, sample))
 
     @staticmethod
@@ -188,26 +197,3 @@ def resized_crop(frame: np.ndarray, resize: int, size: int, top: int, left: int)
     )
     image = Image.fromarray(frame)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-
-
-def resized_label_crop(
-    label_map: np.ndarray, resize: int, size: int, top: int, left: int
-) -> np.ndarray:
-    """`resized_crop` for class ids: every pixel is the nearest one's.
-
-    Args:
-      label_map: uint8 `[h, w]`.
-      resize: height and width of the resized map, pixels.
-      size: height and width of the crop, pixels.
-      top: first row of the crop, in the resized map.
-      left: first column of the crop, likewise.
-
-    Returns:
-      uint8 `[size, size]`.
-    """
-    # The centre of pixel i lies at (i + ½) · n / resize pixels of the map.
-    rows, columns = (
-        (2 * np.arange(first, first + size) + 1) * extent // (2 * resize)
-        for first, extent in zip((top, left), label_map.shape, strict=True)
-    )
-    return label_map[rows[:, None], columns]

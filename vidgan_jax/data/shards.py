@@ -22,6 +22,7 @@ from vidgan_jax.data.clip_record import (
     parse,
     serialize_unchecked,
 )
+from vidgan_jax.data.labels import DONT_CARE
 from vidgan_jax.data.tfexample import RecordError
 
 SHARD_SUFFIX = ".tfrecord"
@@ -132,11 +133,19 @@ def rebuild_index(shard: str | os.PathLike[str]) -> ShardIndex:
     return index
 
 
-def read_shard(shard: str | os.PathLike[str]) -> ShardIndex:
+def read_shard(
+    shard: str | os.PathLike[str], num_labels: int = 0, dont_care: int = DONT_CARE
+) -> ShardIndex:
     """Reads a whole shard, checking every CRC and every record, and returns its index.
 
+    Args:
+      shard: its file.
+      num_labels: see `check_record`.
+      dont_care: see `check_record`.
+
     Raises:
-      RecordError: the first record that is truncated, corrupted or no clip.
+      RecordError: the first record that is truncated, corrupted, no clip, or whose label map has an
+        id of no class.
     """
     shard = Path(shard)
     size = _shard_size(shard)
@@ -146,7 +155,7 @@ def read_shard(shard: str | os.PathLike[str]) -> ShardIndex:
             where = tfexample.locate(shard.name, number, offset)
             record = parse(payload, where=where)
             try:
-                image_format = check_record(record)
+                image_format = check_record(record, num_labels, dont_care)
             except ValueError as error:
                 raise RecordError(f"{where}: {error}") from error
             builder.add(record, image_format, offset, len(payload))

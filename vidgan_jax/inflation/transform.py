@@ -108,6 +108,7 @@ def inflate_variables(
     profile: str = "average",
     mode: str = "exact",
     temporal_noise: float = 0.0,
+    vectors_of: VariableDict | None = None,
 ) -> VariableDict:
     """Inflates all collections of a network: parameters, running statistics, spectral norm.
 
@@ -122,6 +123,8 @@ def inflate_variables(
       profile: as for `inflate_params`.
       mode: "exact", or "thesis", which leaves the gains as they are.
       temporal_noise: as for `inflate_params`; spectral state is found anew where it changes σ.
+      vectors_of: inflated variables of the same network whose singular vectors these are to share:
+        a generator's, for its average, which has none of its own. Gains are these kernels' then.
 
     Returns:
       The 3D network's variables, numpy leaves.
@@ -159,7 +162,8 @@ def inflate_variables(
         if name == "params":
             inflated[name] = params
         elif name == SPECTRAL:
-            inflated[name] = _spread_spectral(_flat(tree), leaves, params, spreads, **how)
+            given = None if vectors_of is None else _flat(vectors_of[SPECTRAL])
+            inflated[name] = _spread_spectral(_flat(tree), leaves, params, spreads, given, **how)
         else:
             inflated[name] = _flat(tree)
         for path, leaf in inflated[name].items():
@@ -314,11 +318,15 @@ def _spread_spectral(
     before: Leaves,
     after: Leaves,
     spreads: Mapping[Path, Spread],
+    given: Leaves | None,
     *,
     exact: bool,
     noisy: bool,
 ) -> dict[Path, np.ndarray]:
-    """Singular vectors and gains, layer by layer; `before` and `after` are the kernels."""
+    """Singular vectors (those `given`, if any) and gains, layer by layer.
+
+    `before` and `after` are the kernels.
+    """
     inflated: dict[Path, np.ndarray] = {}
     for layer in sorted({path[:-1] for path in state}):
         kernel = (*layer, "kernel")
@@ -333,7 +341,10 @@ def _spread_spectral(
                 v = Spread(unit, axis=spread.axis).apply(v)
         if noisy and _takes_noise(kernel, np.asarray(before[kernel]), spread):
             old = _sigma(before[kernel], *(state[(*layer, name)] for name in ("u", "v")))
-            u, v = _singular_vectors(after[kernel], u)
+            if given is None:
+                u, v = _singular_vectors(after[kernel], u)
+            else:
+                u, v = (np.asarray(given[(*layer, name)]) for name in ("u", "v"))
             factor = _sigma(after[kernel], u, v) / old
         if exact:
             gain = np.asarray(gain * factor, gain.dtype)

@@ -20,7 +20,7 @@ from jax import lax
 from vidgan_jax.layers import initializers
 from vidgan_jax.layers.spectral import spectral_normalize
 
-Padding = Literal["same", "valid"]
+Padding = Literal["same", "valid"] | int
 _SPATIAL_AXES = 2
 
 
@@ -55,13 +55,14 @@ def conv(
 
     With "same" padding the output has `ceil(size / stride)` positions: an axis of kernel width k is
     padded by (k-1)//2 in front and k//2 behind (stride 1), by zeros in space and by the end frames
-    in time. With "valid" nothing is padded.
+    in time. With "valid" nothing is padded; with a number, so many zeros stand on each side in
+    space, and time is padded as with "same".
 
     Args:
       x: float `[b, *axes, c_in]`; two axes of space, or time and two axes of space.
       kernel: float `[*widths, c_in, c_out]`.
       strides: for all axes, or one for each.
-      padding: "same" or "valid".
+      padding: "same", "valid", or zeros on each side.
 
     Returns:
       float `[b, *axes', c_out]`.
@@ -71,13 +72,26 @@ def conv(
     """
     rank = _check_fit(x, kernel)
     strides = per_axis(strides, rank, "strides")
-    if padding not in ("same", "valid"):
-        raise ValueError(f"padding (={padding!r}) must be 'same' or 'valid'")
-    same = padding == "same"
-    pads = [((k - 1) // 2, k // 2) if same else (0, 0) for k in kernel.shape[:rank]]
+    pads = pads_of(kernel.shape[:rank], padding)
     if rank > _SPATIAL_AXES:
         x = pad_time(x, *pads[0])
     return _conv(x, kernel, strides, pads[-_SPATIAL_AXES:])
+
+
+def pads_of(widths: Sequence[int], padding: Padding) -> list[tuple[int, int]]:
+    """How far a kernel's axes are padded in front and behind, see `conv`.
+
+    Raises:
+      ValueError: `padding` is none.
+    """
+    if padding not in ("same", "valid") and not (isinstance(padding, int) and padding >= 0):
+        raise ValueError(
+            f"padding (={padding!r}) must be 'same' or 'valid', or zeros on each side, from 0"
+        )
+    pads = [(0, 0) if padding == "valid" else ((k - 1) // 2, k // 2) for k in widths]
+    if isinstance(padding, int):
+        pads[-_SPATIAL_AXES:] = [(padding, padding)] * _SPATIAL_AXES
+    return pads
 
 
 def _check_fit(x: jax.Array, kernel: jax.Array) -> int:
@@ -261,7 +275,7 @@ class Conv(nn.Module):
       use_bias: add a bias for each output channel.
       init_scale: of the initial kernel, see `vidgan_jax.layers.initializers.kernel`.
       spectral_norm: divide the kernel by its spectral norm.
-      padding: "same" or "valid", see `conv`.
+      padding: "same", "valid" or a number, see `conv`.
     """
 
     features: int

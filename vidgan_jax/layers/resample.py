@@ -1,10 +1,14 @@
 """Changing resolution without weights, for images and clips."""
 
+import functools
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax import lax
 
 from vidgan_jax.layers.conv import per_axis
 
@@ -25,28 +29,59 @@ def upsample_nearest(x: jax.Array, factors: int | Sequence[int]) -> jax.Array:
     return x
 
 
-def avg_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int]) -> jax.Array:
-    """Mean over windows; odd windows are centred, their zeros beyond the edge counted in space.
+def avg_pool(
+    x: jax.Array, window: Sequence[int], strides: Sequence[int], *, count_padding: bool = True
+) -> jax.Array:
+    """Mean over windows; odd ones are centred and reach beyond the edge.
 
-    An odd window k is padded by (k-1)//2 zeros on both sides. Zeros would dim the end frames of a
-    clip, so windows over time must be even: nothing is padded there.
+    An odd window k is padded by (k-1)//2 on both sides, an even one is not. Counted, the padding is
+    zeros; these would dim the end frames of a clip, so windows over time must be even then. Not
+    counted, a window at the edge is the mean of what it sees.
 
     Args:
       x: `[b, *axes, c]`.
       window: width along each axis, time first.
       strides: likewise.
+      count_padding: whether positions beyond the edge are zeros, or nothing.
 
     Returns:
       `[b, *axes', c]`.
 
     Raises:
-      ValueError: not one window and stride an axis, or an odd window wider than 1 over time.
+      ValueError: not one window and stride an axis, or an odd window wider than 1 over time whose
+        padding counts.
     """
     rank = x.ndim - 2
     window, strides = per_axis(window, rank, "window"), per_axis(strides, rank, "strides")
-    if rank == 3 and window[0] > 1 and window[0] % 2:
+    if count_padding and rank == 3 and window[0] > 1 and window[0] % 2:
         raise ValueError(
-            f"window over time (={window[0]}) must be 1 or even; zeros would dim the ends"
+            f"window over time (={window[0]}) must be 1 or even; zeros would dim the ends. "
+            "count_padding=False leaves them out"
         )
-    padding = [((k - 1) // 2 * (k % 2),) * 2 for k in window]
-    return nn.avg_pool(x, window, strides, padding, count_include_pad=True)
+    padding = [(_beyond(k),) * 2 for k in window]
+    total = nn.pool(x, 0.0, lax.add, window, strides, padding)
+    if count_padding:
+        return total / math.prod(window)
+    axes = zip(x.shape[1:-1], window, strides, strict=True)
+    counts = functools.reduce(np.multiply.outer, (seen_by_windows(*axis) for axis in axes))
+    return total / counts[..., None].astype(x.dtype)
+
+
+def seen_by_windows(size: int, window: int, stride: int) -> np.ndarray:
+    """How many positions of an axis each window sees, what lies beyond its ends not counted.
+
+    Args:
+      size: of the axis.
+      window: its width; padded as `avg_pool` does.
+      stride: from window to window.
+
+    Returns:
+      int `[windows]`.
+    """
+    starts = np.arange(-_beyond(window), size + _beyond(window) - window + 1, stride)
+    return np.minimum(starts + window, size) - np.maximum(starts, 0)
+
+
+def _beyond(window: int) -> int:
+    """How far windows reach beyond each end of an axis."""
+    return (window - 1) // 2 * (window % 2)

@@ -24,7 +24,7 @@ def num_stages(size: int) -> int:
 
 
 def base_frames(num_frames: int, stages: int, time_stages: Sequence[int]) -> int:
-    """Frames at the 4×4 end of a network of clips; 0 for images.
+    """Frames at the small end of a network of clips; 0 for images.
 
     Raises:
       ValueError: a time stage that the network lacks or that is named twice, or frames that can't
@@ -35,7 +35,7 @@ def base_frames(num_frames: int, stages: int, time_stages: Sequence[int]) -> int
     if len(set(time_stages)) != len(time_stages) or not set(time_stages) <= set(range(stages)):
         raise ValueError(
             f"time_stages (={tuple(time_stages)}) must be different numbers from 0 to {stages - 1}"
-            f": {BASE_SIZE << stages}×{BASE_SIZE << stages} is {stages} doublings of 4×4"
+            f": the resolution is doubled {stages} times"
         )
     base, rest = divmod(num_frames, 1 << len(time_stages))
     if rest or base == 0:

@@ -83,9 +83,7 @@ class Layout:
         if self.validation_fraction > 0:
             count = max(count, 1)
         count = max(0, min(count, len(videos) - 1))
-        lots = sorted(
-            videos, key=lambda video: hashlib.sha256(f"{self.seed} {video}".encode()).digest()
-        )
+        lots = sorted(videos, key=self._lot)
         splits = {TRAIN: sorted(lots[count:]), VALIDATION: sorted(lots[:count])}
         return {name: members for name, members in splits.items() if members}
 
@@ -103,6 +101,7 @@ class Recipe:
       jobs: the videos.
       settings: everything that the clips depend on, besides their sources; JSON-able.
       skipped: what was found but not taken, and why: (name, reason).
+      notes: sentences worth telling the user when the data set is there.
     """
 
     name: str
@@ -110,6 +109,7 @@ class Recipe:
     jobs: Sequence[Job]
     settings: Mapping[str, Any]
     skipped: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -378,6 +378,7 @@ def _write_report(out: Path, recipe: Recipe, outcomes: Sequence[Outcome], second
             "seconds": round(seconds, 2),
             "videos": [dataclasses.asdict(outcome) for outcome in outcomes],
             "skipped": [{"name": name, "reason": reason} for name, reason in recipe.skipped],
+            "notes": list(recipe.notes),
         },
     )
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vidgan_jax.data import records
-from vidgan_jax.preparation import videos
+from vidgan_jax.preparation import picture, videos
 from vidgan_jax.preparation.dataset import Recipe
+from vidgan_jax.preparation.drawn import LabelFile, LabelSettings, find_label_maps
 from vidgan_jax.preparation.encoding import Encoding
 from vidgan_jax.preparation.jobs import num_cores
 from vidgan_jax.preparation.parts import Job, WriteClip
@@ -38,12 +39,14 @@ class VideoTask:
       cutting: how it is cut.
       encoding: of the stored frames.
       threads: for decoding.
+      label_map: that holds for the whole video; None without.
     """
 
     source: SourceFile
     cutting: videos.Cutting
     encoding: Encoding
     threads: int
+    label_map: LabelFile | None = None
 
 
 def videos_recipe(
@@ -53,6 +56,8 @@ def videos_recipe(
     *,
     workers: int | None = None,
     leave_out: str | os.PathLike[str] | None = None,
+    label_maps: str | os.PathLike[str] | None = None,
+    labels: LabelSettings | None = None,
 ) -> Recipe:
     """What `dataset.prepare` needs to cut video files into clips.
 
@@ -62,21 +67,37 @@ def videos_recipe(
       encoding: of the stored frames.
       workers: processes there will be, as for `dataset.prepare`; cores are shared among them.
       leave_out: see `find_videos`.
+      label_maps: folder of the videos' label maps, see `find_label_maps`; None without any.
+      labels: what is in those; None for the defaults.
 
     Raises:
-      ValueError: no videos in `sources`.
+      ValueError: no videos in `sources`, or no map of any in `label_maps`.
     """
     found, skipped = find_videos(sources, leave_out=leave_out)
     cores = num_cores()
     processes = min(cores if workers is None else max(workers, 1), len(found))
+    settings = dataclasses.asdict(cutting) | dataclasses.asdict(encoding)
+    maps: Mapping[str, LabelFile] = {}
+    notes: Sequence[str] = ()
+    if label_maps is not None:
+        labels = labels or LabelSettings()
+        drawn = find_label_maps(label_maps, [source.video_id for source in found], labels)
+        maps, notes = drawn.files, drawn.notes
+        settings["label_maps"] = dataclasses.asdict(labels)
     jobs = []
     for source in found:
-        task = VideoTask(source, cutting, encoding, max(1, cores // processes))
-        status = source.path.stat()
-        stamp = f"{status.st_size} bytes, changed {status.st_mtime_ns}"
-        jobs.append(Job(source.video_id, stamp, task, float(status.st_size)))
-    settings = dataclasses.asdict(cutting) | dataclasses.asdict(encoding)
-    return Recipe("videos", cut_video, jobs, settings, skipped)
+        label_map = maps.get(source.video_id)
+        task = VideoTask(source, cutting, encoding, max(1, cores // processes), label_map)
+        stamp = _stamp(source.path)
+        if label_map is not None:
+            stamp += f"; label map {label_map.path.name}: {_stamp(label_map.path)}"
+        jobs.append(Job(source.video_id, stamp, task, float(source.path.stat().st_size)))
+    return Recipe("videos", cut_video, jobs, settings, skipped, notes)
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} bytes, changed {status.st_mtime_ns}"
 
 
 def cut_video(task: Any, write: WriteClip) -> list[str]:
@@ -91,11 +112,13 @@ def cut_video(task: Any, write: WriteClip) -> list[str]:
 
     Raises:
       VideoError: the file cannot be used.
+      ValueError: its label map cannot.
     """
     if not isinstance(task, VideoTask):
         raise TypeError(f"task must be a VideoTask, got {type(task).__name__}")
     path, cutting, video_id = task.source.path, task.cutting, task.source.video_id
-    duration_s = videos.probe(path).duration_s
+    info = videos.probe(path)
+    duration_s, label_map = info.duration_s, _label_map(task, info)
     notes: list[str] = []
     count = 0
     for clip in videos.read_clips(path, cutting, threads=task.threads, warn=notes.append):
@@ -106,6 +129,7 @@ def cut_video(task: Any, write: WriteClip) -> list[str]:
             fps=cutting.fps,
             video_id=video_id,
             clip_id=f"{video_id}#{count:05d}@{clip.start_s:.2f}s",
+            label_map=label_map,
         )
         end_s = clip.start_s + cutting.clip_s
         write(record, min(end_s / duration_s, 1.0) if duration_s else 0.0)
@@ -117,6 +141,18 @@ def cut_video(task: Any, write: WriteClip) -> list[str]:
             "without a break"
         )
     return notes
+
+
+def _label_map(task: VideoTask, info: videos.VideoInfo) -> bytes | None:
+    """The map of all clips, on their frames' square."""
+    if task.label_map is None:
+        return None
+    whole = task.label_map.read()
+    try:
+        square = picture.square_label_map(whole, info.shape, task.cutting.size, task.cutting.fit)
+    except ValueError as error:
+        raise ValueError(f"{task.label_map.path} {error} ({info.path})") from error
+    return records.encode_label_map(square)
 
 
 def find_videos(

@@ -9,6 +9,8 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
+from vidgan_jax.data.labels import resized_label_crop
+
 Fit = Literal["crop", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "stretch")
 
@@ -28,10 +30,19 @@ class Orientation:
     flip_columns: bool = False
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """Turns `[h, w, c]`."""
+        """Turns a picture `[h, w, …]` as stored to as shown."""
         if self.transpose:
-            image = image.transpose(1, 0, 2)
+            image = image.swapaxes(0, 1)
         return image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+    def undo(self, image: np.ndarray) -> np.ndarray:
+        """Turns a picture `[h, w, …]` as shown back to as stored."""
+        image = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return image.swapaxes(0, 1) if self.transpose else image
+
+
+class SideDataError(ValueError):
+    """What a frame carries beside its picture can't be read."""
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
@@ -40,9 +51,18 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     The frame's display matrix maps stored (x, y), y downwards, to shown (a·x + c·y, b·x + d·y).
     Angles between the right ones are rounded to one of them.
 
+    Raises:
+      SideDataError: it can't be told.
+
     Source: libavutil/display.h.
     """
-    side_data: Any = frame.side_data  # PyAV's stubs have it a mapping from text.
+    try:
+        side_data: Any = frame.side_data  # PyAV's stubs have it a mapping from text.
+    except ValueError as error:  # PyAV lists kinds, and FFmpeg has newer ones, as of still pictures
+        raise SideDataError(
+            f"its frames carry data that PyAV {av.__version__} does not know ({error}); convert it "
+            "to MP4"
+        ) from error
     matrix = side_data.get(SideDataType.DISPLAYMATRIX)
     if matrix is None:
         return Orientation()
@@ -60,10 +80,76 @@ def pixel_aspect(stream: av.VideoStream) -> Fraction:
     return Fraction(aspect)
 
 
-def shown_size(frame: av.VideoFrame, aspect: Fraction) -> tuple[int, int]:
-    """Width and height of a frame as shown: with square pixels, and rotated."""
-    width, height = max(1, round(frame.width * aspect)), frame.height
-    return (height, width) if orientation(frame).transpose else (width, height)
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What of a frame decides where its square lies.
+
+    Attributes:
+      width: pixels across, as stored.
+      height: pixels down, likewise.
+      aspect: width of a stored pixel over its height.
+      orientation: how the stored picture becomes the shown one.
+    """
+
+    width: int
+    height: int
+    aspect: Fraction
+    orientation: Orientation
+
+    @staticmethod
+    def of(frame: av.VideoFrame, aspect: Fraction) -> "Shape":
+        """A frame's, whose stream's pixels have that aspect."""
+        return Shape(frame.width, frame.height, aspect, orientation(frame))
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height as shown: with square pixels, and rotated."""
+        width, height = max(1, round(self.width * self.aspect)), self.height
+        return (height, width) if self.orientation.transpose else (width, height)
+
+    def scaled(self, size: int, fit: Fit) -> tuple[int, int]:
+        """Width and height, as stored, to which a picture is scaled before its square is cut."""
+        if fit == "stretch":
+            return size, size
+        width = float(self.width * self.aspect)
+        scale = size / min(width, float(self.height))
+        return max(size, round(width * scale)), max(size, round(self.height * scale))
+
+
+def square_corner(width: int, height: int, size: int) -> tuple[int, int]:
+    """Top row and left column of the square in the middle of a scaled picture."""
+    return (height - size) // 2, (width - size) // 2
+
+
+def square_label_map(label_map: np.ndarray, shape: Shape, size: int, fit: Fit) -> np.ndarray:
+    """The square of a label map that lies on the square of the frames.
+
+    Args:
+      label_map: uint8 `[h, w]` of a whole frame as shown, of any size.
+      shape: of the frames.
+      size: height and width of the square, pixels.
+      fit: as for `SquarePictures`.
+
+    Returns:
+      uint8 `[size, size]`, each pixel the nearest one's id.
+
+    Raises:
+      ValueError: the map's height and width are to one another as those of no such frame are; the
+        message, which begins with "is", is to be put behind its name.
+    """
+    (height, width), (frame_width, frame_height) = label_map.shape, shape.shown
+    # Whichever was made smaller may have lost a part of a pixel.
+    off = width * frame_height - height * frame_width
+    if abs(off) > max(width, height, frame_width, frame_height):
+        raise ValueError(
+            f"is {width}×{height}, but must have the proportions of the video, which is "
+            f"{frame_width}×{frame_height}; draw it on a whole frame of that"
+        )
+    scaled_width, scaled_height = shape.scaled(size, fit)
+    top, left = square_corner(scaled_width, scaled_height, size)
+    stored = shape.orientation.undo(label_map)
+    square = resized_label_crop(stored, (scaled_height, scaled_width), size, top, left)
+    return np.ascontiguousarray(shape.orientation.apply(square))
 
 
 class SquarePictures:
@@ -86,21 +172,15 @@ class SquarePictures:
         Raises:
           av.FFmpegError: FFmpeg cannot convert its pixel format.
         """
-        width, height = self._scaled_size(frame)
+        shape = Shape.of(frame, self._aspect)
+        width, height = shape.scaled(self._size, self._fit)
         colorspace = Colorspace.ITU709 if _is_untagged_hd(frame) else None
         scaled = self._scaler.reformat(
             frame, width, height, "rgb24", src_colorspace=colorspace, interpolation=_SCALING
         )
-        left, top = (width - self._size) // 2, (height - self._size) // 2
+        top, left = square_corner(width, height, self._size)
         square = scaled.to_ndarray()[top : top + self._size, left : left + self._size]
-        return np.ascontiguousarray(orientation(frame).apply(square))
-
-    def _scaled_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        if self._fit == "stretch":
-            return self._size, self._size
-        width = float(frame.width * self._aspect)
-        scale = self._size / min(width, float(frame.height))
-        return max(self._size, round(width * scale)), max(self._size, round(frame.height * scale))
+        return np.ascontiguousarray(shape.orientation.apply(square))
 
 
 def _is_untagged_hd(frame: av.VideoFrame) -> bool:

@@ -54,6 +54,7 @@ class VideoInfo:
       height: pixels down, likewise.
       codec: FFmpeg's name of the video codec, such as "h264".
       container: FFmpeg's name of the file format, such as "matroska,webm".
+      shape: of the frames, as the first one is stored.
     """
 
     path: pathlib.Path
@@ -63,6 +64,7 @@ class VideoInfo:
     height: int
     codec: str
     container: str
+    shape: picture.Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,8 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         frame = next((frame for frame in decoded if frame is not None), None)
         if frame is None:
             raise VideoError(f"{path}: no frame of its video can be decoded")
-        width, height = picture.shown_size(frame, picture.pixel_aspect(stream))
+        shape = picture.Shape.of(frame, picture.pixel_aspect(stream))
+        width, height = shape.shown
         return VideoInfo(
             path=pathlib.Path(path),
             duration_s=_duration_s(container, stream),
@@ -146,6 +149,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
             height=height,
             codec=stream.codec_context.name,
             container=container.format.name,
+            shape=shape,
         )
 
 
@@ -213,6 +217,8 @@ def _opened(
             yield container, _video_stream(path, container)
     except av.FFmpegError as error:
         raise VideoError(f"{path}: {_explanation(path)} (FFmpeg: {error.strerror})") from error
+    except picture.SideDataError as error:
+        raise VideoError(f"{path}: {error}") from error
 
 
 def _check_readable(path: str | os.PathLike[str]) -> None:

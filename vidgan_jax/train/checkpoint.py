@@ -26,6 +26,7 @@ from vidgan_jax import experiment
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train.state import (
     GanState,
+    average_of,
     averaged_collections,
     moments_of,
     split_variables,
@@ -34,6 +35,7 @@ from vidgan_jax.types import PyTree
 from vidgan_jax.version import __version__
 
 FOLDER = "checkpoints"
+_NETWORK_FOLDER = "network"
 _FORMAT = 1
 
 
@@ -160,8 +162,11 @@ class Checkpoints:
             )
             _check_same_optimizers(found, like, where)
             parts = {f.name: getattr(like, f.name) for f in dataclasses.fields(like)}
-            if not parts["ema_collections"] and "ema_collections" not in found:
-                del parts["ema_collections"]  # saved before there was any
+            # Older checkpoints lack a collection of the average's, or all.
+            own = parts.pop("ema_collections")
+            if "ema_collections" in found:
+                had = found["ema_collections"]
+                parts["ema_collections"] = {name: own[name] for name in own if name in had}
             restore_args = ocp.checkpoint_utils.construct_restore_args(parts)
             restored = self._manager.restore(
                 step,
@@ -172,6 +177,8 @@ class Checkpoints:
                 ),
             )
         state = GanState(**{"ema_collections": {}, **restored["state"]})
+        ema_collections = averaged_collections(split_variables(state.ema_variables)[1])
+        state = state.replace(ema_collections=ema_collections)
         return state, restored["loader"], restored["meta"]
 
     def _guard(self, write: Callable[[], Any]) -> None:
@@ -342,7 +349,7 @@ def load_weights(path: str | os.PathLike[str], *, moments: bool = False) -> Weig
     return Weights(
         gen=gen,
         disc=_variables(state["disc"]),
-        ema={**gen, "params": state["ema_params"], **state["ema_collections"]},
+        ema=average_of(state["gen"]["collections"], state["ema_params"], state["ema_collections"]),
         meta=restored["meta"],
         path=checkpoint,
         moments=_moments(state) if moments else None,
@@ -412,7 +419,22 @@ def save_weights(
 
     if has_checkpoint(directory):
         raise CheckpointError(f"{directory} has checkpoints already; choose another --out")
-    target = Path(directory).absolute() / FOLDER
+    ema_params, collections = split_variables(ema)
+    state = {
+        "gen": player("gen", gen),
+        "disc": player("disc", disc),
+        "ema_params": ema_params,
+        "ema_collections": averaged_collections(collections),
+    }
+    return _write(Path(directory).absolute() / FOLDER, step, state, meta)
+
+
+def _write(target: Path, step: int, state: PyTree, meta: Mapping[str, Any]) -> Path:
+    """Writes one checkpoint of a folder, whole or not at all.
+
+    Raises:
+      CheckpointError: it can't be written.
+    """
     try:
         options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
         # Nothing changes the arrays while they are written: orbax need not copy them all first.
@@ -421,13 +443,6 @@ def save_weights(
         registry = ocp.type_handlers.create_type_handler_registry(*handlers)
         sparing = {"type_handler_registry": registry, "save_concurrent_gb": 1}
         with contextlib.closing(_manager(target, options, **sparing)) as manager:
-            ema_params, collections = split_variables(ema)
-            state = {
-                "gen": player("gen", gen),
-                "disc": player("disc", disc),
-                "ema_params": ema_params,
-                "ema_collections": averaged_collections(collections),
-            }
             manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -443,3 +458,52 @@ def save_weights(
             raise
         raise CheckpointError(f"could not write {target}: {_said(cause)}") from error
     return target / str(step)
+
+
+def save_network(
+    directory: str | os.PathLike[str], variables: VariableDict, meta: Mapping[str, Any]
+) -> Path:
+    """Writes one network that nobody trains, such as VGG19.
+
+    It goes to the folder `network` of `directory`: no GAN's checkpoint can be taken for it.
+
+    Args:
+      directory: without a network so far.
+      variables: the network's.
+      meta: whatever is to be known of it, as JSON takes it.
+
+    Returns:
+      The folder that it is in.
+
+    Raises:
+      CheckpointError: `directory` has a network already, or can't be written.
+    """
+    target = Path(directory).absolute() / _NETWORK_FOLDER
+    if _steps(target):
+        raise CheckpointError(f"{directory} has a network already; choose another --out")
+    return _write(target, 0, {"variables": variables}, meta)
+
+
+def load_network(path: str | os.PathLike[str]) -> VariableDict:
+    """Reads what `save_network` wrote, as numpy arrays.
+
+    Args:
+      path: the `directory` that was given there, or the folder that it told.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
+    """
+    given = Path(path).absolute()
+    target = given.parent if given.parent.name == _NETWORK_FOLDER else given / _NETWORK_FOLDER
+    if not (steps := _steps(target)):
+        what = "has no network in it" if given.exists() else "does not exist"
+        raise CheckpointError(f"{path} {what}; python -m vidgan_jax.convert writes them")
+    step = max(steps)
+    with _reading(target / str(step)), contextlib.closing(_manager(target)) as manager:
+        tree = manager.item_metadata(step)["state"].tree
+        item = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+        of_state = ocp.args.PyTreeRestore(item=item, restore_args=as_numpy)
+        found = manager.restore(step, args=ocp.args.Composite(state=of_state))["state"]
+        variables: VariableDict = found["variables"]
+    return variables

@@ -23,7 +23,8 @@ from jax.sharding import Mesh
 
 from vidgan_jax import files
 from vidgan_jax.data import media
-from vidgan_jax.data.clips import ClipIterator, training_loader
+from vidgan_jax.data.clips import ClipIterator, evaluation_loader, training_loader
+from vidgan_jax.data.labels import colorize
 from vidgan_jax.data.records import ClipSource, RecordError
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
@@ -32,7 +33,7 @@ from vidgan_jax.train.checkpoint import Checkpoints, Weights, make_meta
 from vidgan_jax.train.state import GanState, create_state, with_moments
 from vidgan_jax.train.step import Game, TrainStep, forward, to_uint8
 from vidgan_jax.train.writers import MetricsWriter
-from vidgan_jax.types import PyTree
+from vidgan_jax.types import ClipSpec, PyTree
 
 SAMPLES = "samples"
 
@@ -71,6 +72,7 @@ def make_game(experiment: Experiment, num_steps: int) -> Game:
         ema_decay=train.ema_decay,
         num_disc_steps=train.num_disc_steps,
         disc_weight_clip=experiment.config.loss.weight_clip,
+        encodes=experiment.config.model.encoder,
     )
 
 
@@ -137,6 +139,7 @@ def train(
     workdir: Path,
     *,
     initial: Weights | None = None,
+    frozen: Mapping[str, VariableDict] | None = None,
     mesh: Mesh | None = None,
     show_progress: bool = True,
 ) -> Outcome:
@@ -147,6 +150,7 @@ def train(
       source: the clips.
       workdir: takes checkpoints, samples, metrics; a run found there is continued.
       initial: weights to start from where nothing is found there; None for random ones.
+      frozen: of networks that the loss looks through, see `vidgan_jax.train.frozen`.
       mesh: devices; None for all.
       show_progress: on stderr.
 
@@ -169,10 +173,12 @@ def train(
         state, start = _restore_or_start(experiment, game, mesh, checkpoints, loader, initial)
         if jax.process_index() == 0:
             files.write_json(workdir / "config.json", meta)
-        run = _Run(experiment, game, mesh, workdir, checkpoints, loader, meta, num_steps)
         if start >= num_steps:
             return Outcome(start, num_steps)
-        run.sampler.write(state, start)
+        sampler = Sampler(experiment, mesh, workdir, fps=meta["fps"], source=source)
+        train_step = TrainStep(game, mesh, frozen)
+        run = _Run(experiment, mesh, train_step, sampler, checkpoints, loader, meta, num_steps)
+        sampler.write(state, start)
         shown = show_progress and jax.process_index() == 0
         report = ProgressReport(config.name, total=num_steps, done=start, shown=shown)
         writer = MetricsWriter(workdir, resumed_step=start, enabled=jax.process_index() == 0)
@@ -240,12 +246,14 @@ def _restore_or_start(
 
 def _check_time(model: Mapping[str, Any], experiment: Experiment, where: Path) -> None:
     """Refuses the one change of a model that its parameters' shapes don't tell."""
-    old, new = tuple(model["time_stages"]), experiment.config.model.time_stages
-    if experiment.config.model.num_frames and old != new:
-        raise ValueError(
-            f"config.model.time_stages (={new}) is {old} in {where}; set it as it was, or give "
-            "another --workdir"
-        )
+    for name in ("time_stages", "encoder_time_stages"):
+        new = getattr(experiment.config.model, name)
+        old = tuple(model.get(name, new))  # older checkpoints know no encoder
+        if experiment.config.model.num_frames and old != new:
+            raise ValueError(
+                f"config.model.{name} (={new}) is {old} in {where}; set it as it was, or give "
+                "another --workdir"
+            )
 
 
 def _tell_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -261,24 +269,19 @@ class _Run:
     """What stays the same from step to step."""
 
     experiment: Experiment
-    game: Game
     mesh: Mesh
-    workdir: Path
+    train_step: TrainStep
+    sampler: "Sampler"
     checkpoints: Checkpoints
     loader: ClipIterator
     meta: Mapping[str, Any]
     num_steps: int
-
-    @functools.cached_property
-    def sampler(self) -> "Sampler":
-        return Sampler(self.experiment, self.mesh, self.workdir, fps=self.meta["fps"])
 
     def loop(
         self, state: GanState, start: int, writer: MetricsWriter, report: ProgressReport
     ) -> Outcome:
         """Steps `start` to `num_steps`. Order: step, metrics, samples, save, next batch."""
         train = self.experiment.config.train
-        train_step = TrainStep(self.game, self.mesh)
         late = _LateMetrics(writer, report, start, train.batch_size)
         newest: dict[str, jax.Array] = {}  # since the last logged step: lazy terms have gaps
         step, last = start, False
@@ -291,7 +294,7 @@ class _Run:
                     if step > start:
                         self._save(state, step)
                     raise
-                state, metrics = train_step(state, batch, step)
+                state, metrics = self.train_step(state, batch, step)
                 step += 1
                 # Asked once a step: a signal from here on is the next step's.
                 last = step == self.num_steps or bool(stopped)
@@ -380,25 +383,47 @@ class _LateMetrics:
 
 
 class Sampler:
-    """Pictures of the averaged generator at the same latents, at any step."""
+    """Pictures of the averaged generator at the same latents, at any step.
 
-    def __init__(self, experiment: Experiment, mesh: Mesh, workdir: Path, *, fps: float) -> None:
+    Of networks that take label maps, each beside its map: the split's first ones, their centres.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        mesh: Mesh,
+        workdir: Path,
+        *,
+        fps: float,
+        source: ClipSource,
+    ) -> None:
         self._folder, self._fps = workdir / SAMPLES, fps
         train = experiment.config.train
         key = jax.random.fold_in(jax.random.key(train.seed), 0x5A3B1E)
         latents = jax.random.normal(key, (train.num_samples, experiment.config.model.z_dim))
         everywhere = sharding.replicated(mesh)
+        self._label_maps: np.ndarray | None = None
+        inputs: tuple[Any, ...] = (latents,)
+        if experiment.clip_spec.label_maps:
+            self._label_maps = _first_label_maps(source, experiment.clip_spec, train.num_samples)
+            inputs = (latents, self._label_maps)
 
         def sample(variables: Any) -> jax.Array:
-            return to_uint8(forward(experiment.generator, variables, latents))
+            return to_uint8(forward(experiment.generator, variables, *inputs))
 
         self._sample = jax.jit(sample, out_shardings=everywhere)
 
     def write(self, state: GanState, step: int) -> None:
         """Writes `samples/STEP.png`, and `.mp4` for clips; every process must call it."""
-        examples = media.enlarge(np.asarray(self._sample(state.ema_variables)))
+        examples = np.asarray(self._sample(state.ema_variables))
         if jax.process_index() != 0:
             return
+        if self._label_maps is not None:
+            maps = colorize(self._label_maps)
+            if examples.ndim == 5:
+                maps = np.broadcast_to(maps[:, None], examples.shape)
+            examples = np.concatenate([maps, examples], axis=-2)
+        examples = media.enlarge(examples)
         path = self._folder / f"{step:08d}.png"
         if examples.ndim == 4:
             media.write_png(path, media.tile_images(examples))
@@ -407,6 +432,13 @@ class Sampler:
         loops = max(1, round(4 * self._fps / examples.shape[1]))  # about 4 s to look at
         grid = media.tile_images(examples)
         media.write_mp4(path.with_suffix(".mp4"), grid, fps=self._fps, loops=loops)
+
+
+def _first_label_maps(source: ClipSource, spec: ClipSpec, num: int) -> np.ndarray:
+    """The split's first `num` maps, `[num, h, w]`; again from the first where there are fewer."""
+    with evaluation_loader(source, spec, batch_size=num, num_threads=0) as loader:
+        found = np.asarray(next(loader).label_map)
+    return np.resize(found, (num, *found.shape[1:]))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 from rich.console import Console
@@ -106,12 +105,9 @@ def make_plan(
     config = experiment.config
     train = config.train
     sharding.check_batch_size(train.batch_size, mesh)
-    z = jnp.zeros((1, config.model.z_dim))
     networks = {
-        "generator": describe(experiment.generator, z),
-        "discriminator": describe(
-            experiment.discriminator, jnp.zeros((1, *experiment.example_shape))
-        ),
+        "generator": describe(experiment.generator, *experiment.gen_inputs()),
+        "discriminator": describe(experiment.discriminator, *experiment.disc_inputs()),
     }
     num_clips, num_videos = found or (None, None)
     num_steps = experiment.num_steps(num_clips) if num_clips else train.num_steps or None

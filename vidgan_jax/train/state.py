@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
+from flax import struct, traverse_util
 from flax.typing import VariableDict
 
-from vidgan_jax.types import BATCH_STATS, PyTree
+from vidgan_jax.types import BATCH_STATS, GAIN, SPECTRAL, PyTree
 
 
 class PlayerState(struct.PyTreeNode):
@@ -40,7 +40,8 @@ class GanState(struct.PyTreeNode):
       gen: the generator.
       disc: the discriminator.
       ema_params: exponential moving average of the generator's parameters.
-      ema_collections: the same of its batch statistics, which belong to them; empty without any.
+      ema_collections: the same of its batch statistics and of spectral norm's gains, which belong
+        to them; empty without any.
     """
 
     step: jax.Array
@@ -53,7 +54,7 @@ class GanState(struct.PyTreeNode):
     @property
     def ema_variables(self) -> VariableDict:
         """The averaged generator, for samples."""
-        return {"params": self.ema_params, **self.gen.collections, **self.ema_collections}
+        return average_of(self.gen.collections, self.ema_params, self.ema_collections)
 
 
 def split_variables(variables: VariableDict) -> tuple[PyTree, dict[str, Any]]:
@@ -63,8 +64,34 @@ def split_variables(variables: VariableDict) -> tuple[PyTree, dict[str, Any]]:
 
 
 def averaged_collections(collections: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that a generator's average has of its own: the others go with any parameters."""
-    return {name: value for name, value in collections.items() if name == BATCH_STATS}
+    """What a generator's average has of its own: batch statistics, and spectral norm's gains.
+
+    A gain belongs to its kernel: inflation with noise gives those of the generator and of its
+    average different ones. Singular vectors move with every step, and serve both.
+    """
+    leaves = traverse_util.flatten_dict(dict(collections))
+    own = {
+        path: leaf
+        for path, leaf in leaves.items()
+        if path[0] == BATCH_STATS or (path[0] == SPECTRAL and path[-1] == GAIN)
+    }
+    return traverse_util.unflatten_dict(own)
+
+
+def average_of(
+    collections: Mapping[str, Any], ema_params: PyTree, ema_collections: Mapping[str, Any]
+) -> VariableDict:
+    """The averaged generator's variables.
+
+    Args:
+      collections: the generator's.
+      ema_params: the average's.
+      ema_collections: what the average has of its own, see `averaged_collections`; of checkpoints
+        from before gains were among them, without these.
+    """
+    leaves = traverse_util.flatten_dict(dict(collections))
+    own = traverse_util.flatten_dict(dict(ema_collections))
+    return {"params": ema_params, **traverse_util.unflatten_dict({**leaves, **own})}
 
 
 def create_state(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import jax
@@ -18,7 +18,7 @@ from vidgan_jax.train import sharding
 from vidgan_jax.train.state import GanState, PlayerState, averaged_collections
 from vidgan_jax.types import BATCH_STATS, OUTPUTS, SPECTRAL, ArrayLike, Batch, Metrics
 
-StepFn = Callable[[GanState, Batch], tuple[GanState, Metrics]]
+StepFn = Callable[[GanState, Batch, Mapping[str, Any]], tuple[GanState, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Game:
     """Two networks, what they minimise and how they are updated: all that a step needs.
 
     Attributes:
-      generator: maps `(z, cond)` to examples in [-1, 1].
+      generator: maps `(z, cond)` to examples in [-1, 1]; `(z, cond, real)` if it encodes.
       discriminator: maps `(examples, cond)` to logits.
       objective: both players' terms.
       gen_optimizer: of the generator.
@@ -37,6 +37,7 @@ class Game:
         and fakes.
       disc_weight_clip: the discriminator's parameters are kept within ± this (Arjovsky et al. 2017,
         arXiv:1701.07875, algorithm 1); 0 for no bound.
+      encodes: the generator takes the real examples too, and draws its latents around their code.
     """
 
     generator: nn.Module
@@ -48,6 +49,11 @@ class Game:
     ema_decay: float = 0.999
     num_disc_steps: int = 1
     disc_weight_clip: float = 0.0
+    encodes: bool = False
+
+    def gen_inputs(self, z: jax.Array, cond: ArrayLike | None, real: jax.Array) -> tuple[Any, ...]:
+        """What the generator takes."""
+        return (z, cond, real) if self.encodes else (z, cond)
 
 
 def to_unit_range(frames: jax.Array) -> jax.Array:
@@ -70,9 +76,16 @@ def forward_in_training(module: nn.Module, variables: VariableDict, *args: Any) 
 
     Spectral vectors stay: they move in their own network's update only.
     """
+    return cast(jax.Array, _forward_with_outputs(module, variables, *args)[0])
+
+
+def _forward_with_outputs(
+    module: nn.Module, variables: VariableDict, *args: Any
+) -> tuple[Any, Mapping[str, Any]]:
+    """`forward_in_training`, with what the network gives beside its result."""
     passing = [BATCH_STATS] if BATCH_STATS in variables else []
-    output, _ = module.apply(variables, *args, mutable=passing)
-    return cast(jax.Array, output)
+    output, changed = module.apply(variables, *args, mutable=[*passing, OUTPUTS])
+    return output, changed.get(OUTPUTS, {})
 
 
 def _apply(
@@ -116,6 +129,7 @@ def disc_gradients(
     cond: ArrayLike | None,
     z: jax.Array,
     key: jax.Array | None = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """Gradients of the discriminator's loss.
 
@@ -126,12 +140,14 @@ def disc_gradients(
       cond: the generator's condition, or None.
       z: float32 `[b, z_dim]`.
       key: for what terms draw; None where none does.
+      frozen: variables of networks that terms look through, by name.
 
     Returns:
       `(gradients, new collections of D, metrics)`.
     """
     disc = state.disc
-    fake = forward_in_training(game.generator, state.gen.variables, z, cond)
+    inputs = game.gen_inputs(z, cond, real)
+    fake = forward_in_training(game.generator, state.gen.variables, *inputs)
     fake = jax.lax.stop_gradient(fake)
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
@@ -145,7 +161,15 @@ def disc_gradients(
         fake_logits, after_both, _ = _apply(
             game.discriminator, {"params": params, **after}, fake, cond, frozen=("params", SPECTRAL)
         )
-        outputs = Pass(real, fake, fake_logits, real_logits=real_logits, critic=critic, key=key)
+        outputs = Pass(
+            real,
+            fake,
+            fake_logits,
+            real_logits=real_logits,
+            critic=critic,
+            key=key,
+            frozen=frozen or {},
+        )
         total, shares = weighted_sum(game.objective.disc, outputs)
         return total, (after_both, shares)
 
@@ -156,16 +180,40 @@ def disc_gradients(
 
 
 def gen_gradients(
-    game: Game, state: GanState, real: jax.Array, cond: ArrayLike | None, z: jax.Array
+    game: Game,
+    state: GanState,
+    real: jax.Array,
+    cond: ArrayLike | None,
+    z: jax.Array,
+    frozen: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """Gradients of the generator's loss; arguments and results as for `disc_gradients`."""
     gen = state.gen
 
+    def judge(x: jax.Array) -> tuple[Any, Any]:
+        """Logits and features."""
+        variables = state.disc.variables
+        logits, beside = _forward_with_outputs(game.discriminator, variables, x, cond)
+        return logits, beside.get("features")
+
+    real_features = None
+    if any(term.needs_features for term in game.objective.gen):
+        real_features = jax.lax.stop_gradient(judge(real)[1])
+
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
         variables = {"params": params, **gen.collections}
-        fake, collections, beside = _apply(game.generator, variables, z, cond)
-        fake_logits = forward_in_training(game.discriminator, state.disc.variables, fake, cond)
-        outputs = Pass(real, fake, fake_logits, outputs=beside)
+        inputs = game.gen_inputs(z, cond, real)
+        fake, collections, beside = _apply(game.generator, variables, *inputs)
+        fake_logits, fake_features = judge(fake)
+        outputs = Pass(
+            real,
+            fake,
+            fake_logits,
+            outputs=beside,
+            fake_features=fake_features,
+            real_features=real_features,
+            frozen=frozen or {},
+        )
         total, shares = weighted_sum(game.objective.gen, outputs)
         return total, (collections, {**shares, "G": total})
 
@@ -173,13 +221,16 @@ def gen_gradients(
     return grads, collections, metrics
 
 
-def gan_step(game: Game, state: GanState, batch: Batch) -> tuple[GanState, Metrics]:
+def gan_step(
+    game: Game, state: GanState, batch: Batch, frozen: Mapping[str, Any] | None = None
+) -> tuple[GanState, Metrics]:
     """One step: `num_disc_steps` updates of D, one of G, then the average of G.
 
     Args:
       game: networks, terms, optimisers.
       state: before the step.
-      batch: uint8 frames `[num_disc_steps · b, *axes, c]`.
+      batch: uint8 frames `[num_disc_steps · b, *axes, c]`, label maps where the networks take any.
+      frozen: variables of networks that terms look through, by name.
 
     Returns:
       The state after it and float32 scalars: every term's share, `D`, `G`.
@@ -195,17 +246,20 @@ def gan_step(game: Game, state: GanState, batch: Batch) -> tuple[GanState, Metri
         real, cond = to_unit_range(jnp.asarray(part.frames)), part.label_map
         z = jax.random.normal(keys[2 * i], (b, game.z_dim))
         grads, collections, disc_metrics = disc_gradients(
-            game, state, real, cond, z, keys[2 * i + 1]
+            game, state, real, cond, z, keys[2 * i + 1], frozen
         )
         disc = _update(game.disc_optimizer, state.disc, grads, collections, game.disc_weight_clip)
         state = state.replace(disc=disc)
 
     z = jax.random.normal(keys[-1], (b, game.z_dim))
-    grads, collections, gen_metrics = gen_gradients(game, state, real, cond, z)
+    grads, collections, gen_metrics = gen_gradients(game, state, real, cond, z, frozen)
     gen = _update(game.gen_optimizer, state.gen, grads, collections)
     now = (gen.params, averaged_collections(gen.collections))
     so_far = (state.ema_params, state.ema_collections)
-    ema_params, ema_collections = optax.incremental_update(now, so_far, 1.0 - game.ema_decay)
+    # So written, an average of what does not change does not change either.
+    ema_params, ema_collections = jax.tree.map(
+        lambda new, old: old + (1.0 - game.ema_decay) * (new - old), now, so_far
+    )
     state = state.replace(
         step=state.step + 1, gen=gen, ema_params=ema_params, ema_collections=ema_collections
     )
@@ -216,31 +270,43 @@ class TrainStep:
     """The compiled step on a mesh; lazy terms make for one program with and one without them.
 
     Calling it donates the state: use the returned one.
+
+    Args:
+      game: networks, terms, optimisers.
+      mesh: of devices.
+      frozen: variables of networks that terms look through, by name. They are an argument of the
+        program: as constants in it, millions of weights would take minutes to compile.
+
+    Attributes:
+      frozen: the same on the mesh, the program's third argument.
     """
 
-    def __init__(self, game: Game, mesh: Mesh) -> None:
+    def __init__(self, game: Game, mesh: Mesh, frozen: Mapping[str, Any] | None = None) -> None:
         self._game = game
         self._state_sharding = sharding.replicated(mesh)
+        self.frozen = jax.device_put(dict(frozen or {}), self._state_sharding)
         self._batch_sharding = sharding.batch_sharding(mesh)
         self._programs: dict[tuple[str, ...], StepFn] = {}
 
     def __call__(self, state: GanState, batch: Batch, step: int) -> tuple[GanState, Metrics]:
         """Runs step number `step`, which the caller knows on the host (it equals `state.step`)."""
-        return self.program(step)(state, batch)
+        return self.program(step)(state, batch, self.frozen)
 
     def program(self, step: int) -> Any:
-        """The jitted function for step number `step`."""
+        """The jitted function for step number `step`, of state, batch and `frozen`."""
         due = self._game.objective.due(step)
         names = tuple(term.name for term in (*due.gen, *due.disc))
         if names not in self._programs:
             game = dataclasses.replace(self._game, objective=due)
 
-            def gan_step_of_due_terms(state: GanState, batch: Batch) -> tuple[GanState, Metrics]:
-                return gan_step(game, state, batch)
+            def gan_step_of_due_terms(
+                state: GanState, batch: Batch, frozen: Mapping[str, Any]
+            ) -> tuple[GanState, Metrics]:
+                return gan_step(game, state, batch, frozen)
 
             self._programs[names] = jax.jit(
                 gan_step_of_due_terms,
-                in_shardings=(self._state_sharding, self._batch_sharding),
+                in_shardings=(self._state_sharding, self._batch_sharding, self._state_sharding),
                 out_shardings=self._state_sharding,
                 donate_argnums=0,
             )

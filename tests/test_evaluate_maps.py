@@ -1,0 +1,160 @@
+"""`python -m vidgan_jax.evaluate` of SPADE: do frames follow the label maps they were made from?"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.datasets import make_dataset
+from tests.runs import ROOT, fields, names, one_device, read_json, refuse, succeed
+from vidgan_jax import evaluate, inflate, main
+from vidgan_jax.data.records import ClipSource
+from vidgan_jax.metrics import segmenter
+from vidgan_jax.types import ClipSpec
+
+NUM, SIZE, NUM_FRAMES = 96, 16, 4
+SPLITS = ("train", "validation")
+TINY = (
+    *fields(model_size=SIZE, model_features=2, model_max_features=4, model_z_dim=3),
+    *fields(model_num_labels=5, model_label_features=4, model_disc_features=4),
+    *fields(model_disc_scales=1, data_resize=SIZE, data_num_threads=1),
+    *fields(train_batch_size=4, train_num_steps=1, train_num_samples=2),
+)
+IMAGES = (f"--config={ROOT / 'configs/spade2d.py'}:smoke", *TINY)
+CLIPS = (
+    f"--config={ROOT / 'configs/spade3d.py'}:smoke",
+    *TINY,
+    *fields(model_num_frames=NUM_FRAMES, data_stride=2),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spade:
+    """A 2D run, the same inflated, and their data."""
+
+    data: Path
+    images: Path
+    inflated: Path
+
+
+@pytest.fixture(scope="module")
+def spade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spade]:
+    """Segmenters are kept beside, for all tests."""
+    folder = tmp_path_factory.mktemp("spade")
+    data = make_dataset(folder / "data", size=SIZE, label_maps=True, splits=SPLITS)
+    runs = Spade(data, folder / "images", folder / "inflated")
+    with one_device(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        succeed(main.main, *IMAGES, f"--config.data.path={data}", f"--workdir={runs.images}")
+        succeed(inflate.main, *CLIPS, f"--from={runs.images}", f"--out={runs.inflated}")
+        yield runs
+
+
+def run(checkpoint: Path, out: Path, *options: str) -> Mapping[str, Any]:
+    """Runs the command; returns its report."""
+    settings = (f"--num={NUM}", f"--json={out / 'scores.json'}", "--segmenter-steps=20")
+    succeed(evaluate.main, f"--checkpoint={checkpoint}", *settings, *options)
+    return read_json(out / "scores.json")
+
+
+def test_frames_are_segmented_and_compared_with_their_maps(
+    spade: Spade, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "new" / "pictures"
+    report = run(spade.images, tmp_path, f"--out={pictures}", "--split=validation")
+    found = report["segmentation"]
+    assert found["num_maps"] == 6
+    assert found["segmenter"] == {
+        "size": SIZE,
+        "resize": SIZE,
+        "num_labels": 5,
+        "dont_care": 255,
+        "num_steps": 20,
+        "batch_size": 16,
+        "seed": 0,
+        "version": segmenter.VERSION,
+        "split": "train",
+        "num_params": found["segmenter"]["num_params"],
+    }
+    # The real frames are those very ones, in the split that was not learnt from.
+    assert found["held_out"]["split"] == "validation"
+    assert found["held_out"]["pixel_accuracy"] == found["real"]["pixel_accuracy"]
+    assert found["generated"]["num_pixels"] == NUM * SIZE**2
+    assert found["real"]["num_pixels"] == 6 * SIZE**2
+    # An untrained generator does not follow its maps.
+    assert found["generated"]["pixel_accuracy"] < found["real"]["pixel_accuracy"]
+    for row in (found["generated"], found["real"]):
+        assert set(row["classes"]) == {"wall", "building", "sky", "floor"}
+        shares = [c["share"] for c in row["classes"].values()]
+        assert sum(shares) == pytest.approx(1)
+        assert row["mean_iou"] == pytest.approx(
+            np.mean([c["iou"] for c in row["classes"].values()])
+        )
+        assert row["accuracy_by_frame"] is None
+    assert report["generated"]["frames"] > 0
+    out = capsys.readouterr().out
+    assert f"{found['real']['pixel_accuracy']:.1%}" in out
+    assert "segmented frames against 6 label maps" in out
+    assert names(pictures) == ["segmentation.png"]
+    # Six rows of four pictures, each repeated to 64×64.
+    with Image.open(pictures / "segmentation.png") as picture:
+        assert picture.size == (4 * 66 + 2, 6 * 66 + 2)
+
+
+def test_an_inflated_generator_scores_as_its_images_do(spade: Spade, tmp_path: Path) -> None:
+    """Frame by frame, before any 3D training."""
+    images = run(spade.images, tmp_path)["segmentation"]
+    clips = run(spade.inflated, tmp_path, f"--data={spade.data}", f"--out={tmp_path}")
+    found = clips["segmentation"]
+    assert names(tmp_path) == ["scores.json", "segmentation.png"]
+    assert found["segmenter"] == images["segmenter"]
+    assert found["generated"]["num_pixels"] == NUM_FRAMES * images["generated"]["num_pixels"]
+    for name in ("pixel_accuracy", "mean_iou", "mean_iou_present"):
+        assert found["generated"][name] == pytest.approx(images["generated"][name], abs=5e-3)
+    by_frame = found["generated"]["accuracy_by_frame"]
+    assert len(by_frame) == NUM_FRAMES
+    assert np.mean(by_frame) == pytest.approx(found["generated"]["pixel_accuracy"])
+    assert max(by_frame) - min(by_frame) < 5e-3
+    assert clips["generated"]["clips"] > 0
+
+
+def test_a_generator_of_the_real_frames_scores_as_they_do(
+    spade: Spade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps go to the generator in the split's order, and from the first again."""
+    spec = ClipSpec(num_frames=0, stride=1, size=SIZE, resize=SIZE, label_maps=True)
+    frames, maps = segmenter.read_labelled(ClipSource(spade.data, "train"), spec, num=NUM)
+
+    def draw(*given: Any, cond: np.ndarray, **options: Any) -> np.ndarray:
+        np.testing.assert_array_equal(cond, np.resize(maps, (NUM, SIZE, SIZE)))
+        return np.resize(frames, (NUM, *frames.shape[1:]))
+
+    monkeypatch.setattr(evaluate, "run_generator", draw)
+    found = run(spade.images, tmp_path)["segmentation"]
+    assert found["generated"]["pixel_accuracy"] == found["real"]["pixel_accuracy"]
+    assert found["generated"]["classes"] == found["real"]["classes"]
+
+
+# Mistakes.
+
+
+def test_mistakes_are_told_before_any_work(
+    spade: Spade,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(evaluate, "run_generator")
+    monkeypatch.delattr(segmenter, "train_segmenter")
+    bare = make_dataset(tmp_path / "bare", size=SIZE, splits=SPLITS)
+    for option, message in (
+        ("--segmenter-steps=0", "--segmenter-steps (=0) must be at least 1"),
+        (f"--data={bare}", "the data set has no label maps, or none with a class"),
+        (f"--out={bare / 'info.json'}", "nothing can be written there"),
+    ):
+        said = refuse(capsys, evaluate.main, f"--checkpoint={spade.images}", option)
+        assert message in said
