@@ -153,7 +153,7 @@ def test_mistakes_are_told_before_any_work(
 
 
 def test_a_checkpoint_that_names_no_data(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
-    """An inflated one, or of a run on the embedded scenes."""
+    """An inflated one: its config isn't what it was trained by."""
     said = refuse(capsys, evaluate.main, f"--checkpoint={runs.inflated}")
     assert "names no data set; give the folder of one as --data" in said
 

@@ -29,9 +29,10 @@ from vidgan_jax.metrics import features, scores
 from vidgan_jax.metrics.maps import Maps, agreements, prepare_maps
 from vidgan_jax.metrics.scores import Reference, Scores
 from vidgan_jax.metrics.segmenter import Settings
+from vidgan_jax.preparation.embedded import Scenes, data_folder
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
-from vidgan_jax.train.checkpoint import experiment_of, load_weights
+from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
 
 PICTURE = "segmentation.png"
 HELD_OUT = "validation"
@@ -43,10 +44,12 @@ def evaluate(args: argparse.Namespace) -> int:
     _check(args)
     weights = load_weights(args.checkpoint)
     exp = experiment_of(weights)
-    source = _source(exp, args)
+    folder = _folder(exp, weights, args)
+    source = ClipSource(folder, args.split or exp.config.data.split)
     _make_folders(exp, args)
-    maps = read_maps(exp, source, args) if exp.config.model.num_labels else None
+    # First what takes seconds and may be refused, then what trains a segmenter.
     reference = scores.read_reference(source, exp.clip_spec, num=args.num, seed=args.seed)
+    maps = read_maps(exp, folder, source, args) if exp.config.model.num_labels else None
     latents = draw_latents(args.seed, args.num, exp.config.model.z_dim, None)
     examples = run_generator(
         exp,
@@ -82,7 +85,7 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_maps(exp: Experiment, source: ClipSource, args: argparse.Namespace) -> Maps:
+def read_maps(exp: Experiment, folder: Path, source: ClipSource, args: argparse.Namespace) -> Maps:
     """Reads the split's label maps, and trains the segmenter or loads it.
 
     It learns from the split that the checkpoint was trained on, always in the same way: scores
@@ -92,7 +95,6 @@ def read_maps(exp: Experiment, source: ClipSource, args: argparse.Namespace) -> 
       ValueError: the data set lacks label maps, or has others than the checkpoint's.
     """
     model, data = exp.config.model, exp.config.data
-    folder = args.data or data.path
     settings = Settings(
         size=model.size,
         resize=data.resize,
@@ -166,16 +168,18 @@ def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if value < 10 else f"{value:.1f}"
 
 
-def _source(exp: Experiment, args: argparse.Namespace) -> ClipSource:
-    """The real clips: as asked for, or as the checkpoint was trained."""
+def _folder(exp: Experiment, weights: Weights, args: argparse.Namespace) -> Path:
+    """The data set: as asked for, or as the checkpoint was trained."""
     data = exp.config.data
-    folder = args.data or data.path
-    if not folder:
+    if args.data:
+        return Path(args.data)
+    if not data.path and {"inflated", "converted"} & weights.meta.keys():
         raise ValueError(
-            f"{args.checkpoint} names no data set; give the folder of one as --data "
-            "(`python -m vidgan_jax.prepare scenes` makes one)"
+            f"{args.checkpoint} was not trained by its config, which names no data set; give the "
+            "folder of one as --data (`python -m vidgan_jax.prepare scenes` makes one)"
         )
-    return ClipSource(folder, args.split or data.split)
+    scenes = Scenes(data.num_scene_videos, data.num_scene_clips, data.resize)
+    return data_folder(data.path, scenes, render=True)
 
 
 def _check(args: argparse.Namespace) -> None:

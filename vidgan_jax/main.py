@@ -24,13 +24,8 @@ from vidgan_jax.train.frozen import frozen_weights
 
 def data_folder(data: DataConfig, *, render: bool) -> Path:
     """The configured data set, or the embedded scenes, rendered where `render` and needed."""
-    if data.path:
-        return Path(data.path)
     scenes = embedded.Scenes(data.num_scene_videos, data.num_scene_clips, data.resize)
-    if render:
-        print(f"config.data.path is empty: using embedded scenes, {scenes.folder}", file=sys.stderr)
-        scenes.render()
-    return scenes.folder
+    return embedded.data_folder(data.path, scenes, render=render)
 
 
 def open_clips(exp: Experiment, folder: Path) -> tuple[ClipSource, tuple[int, int]]:

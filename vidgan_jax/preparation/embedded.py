@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 from vidgan_jax.data.info import DatasetInfo
@@ -41,3 +42,19 @@ class Scenes:
             size=self.size,
             progress=progress,
         )
+
+
+def data_folder(path: str, scenes: Scenes, *, render: bool) -> Path:
+    """A configured data set's folder, or the embedded scenes'.
+
+    Args:
+      path: of the config; empty for the scenes.
+      scenes: which.
+      render: say so on stderr, and render them where they are not there yet.
+    """
+    if path:
+        return Path(path)
+    if render:
+        print(f"config.data.path is empty: using embedded scenes, {scenes.folder}", file=sys.stderr)
+        scenes.render()
+    return scenes.folder
