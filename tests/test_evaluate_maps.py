@@ -153,7 +153,7 @@ def test_mistakes_are_told_before_any_work(
     bare = make_dataset(tmp_path / "bare", size=SIZE, splits=SPLITS)
     for option, message in (
         ("--segmenter-steps=0", "--segmenter-steps (=0) must be at least 1"),
-        (f"--data={bare}", "label_maps is on, but of the 6 clips"),
+        (f"--data={bare}", "label maps are needed (config.model"),
         (f"--out={bare / 'info.json'}", "nothing can be written there"),
     ):
         said = refuse(capsys, evaluate.main, f"--checkpoint={spade.images}", option)

@@ -107,7 +107,7 @@ def convert_gan_stability(args: argparse.Namespace) -> int:
     if model.num_classes > 1:
         print(
             f"training on knows no classes, of which this GAN has {model.num_classes}: to train "
-            "one of them, or to inflate it, convert again with --class-id N",
+            "one of them, convert again with --class-id N",
             file=sys.stderr,
         )
     return 0

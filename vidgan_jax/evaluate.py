@@ -47,6 +47,12 @@ def evaluate(args: argparse.Namespace) -> int:
     folder = _folder(exp, weights, args)
     source = ClipSource(folder, args.split or exp.config.data.split)
     _make_folders(exp, args)
+    if (height := source.info.height) and height < exp.config.model.size:
+        print(
+            f"{folder} has frames {height} high, which are enlarged to the model's "
+            f"{exp.config.model.size}: scores compare with nothing but such ones",
+            file=sys.stderr,
+        )
     # First what takes seconds and may be refused, then what trains a segmenter.
     reference = scores.read_reference(source, exp.clip_spec, num=args.num, seed=args.seed)
     maps = read_maps(exp, folder, source, args) if exp.config.model.num_labels else None

@@ -194,7 +194,7 @@ def generate(args: argparse.Namespace) -> int:
     shape = list(examples.shape)
     files.write_json(out / REPORT, {**report, "fps": fps, "shape": shape, "files": written})
     kind = "clips" if model.num_frames else "images"
-    made = f"{num} {kind}"
+    made = f"{num} {kind if num > 1 else kind[:-1]}"
     if expression:
         made = f"{len(expression.terms)} terms and their result as {kind}"
     if maps := len(given.sketches):

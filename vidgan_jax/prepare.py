@@ -339,6 +339,11 @@ def _print_result(result: dataset.Result) -> None:
         f"train on it: python -m vidgan_jax.main --config=configs/resnet2d.py{variant} "
         f"--config.data.path={out}"
     )
+    if any(split.num_label_maps for split in result.info.splits.values()):
+        print(
+            f"on its maps: python -m vidgan_jax.main --config=configs/spade2d.py{variant} "
+            f"--config.data.path={out}"
+        )
 
 
 def _print_table(info: records.DatasetInfo) -> None:

@@ -355,3 +355,22 @@ def test_instances_are_what_has_one_value_or_colour(tmp_path: Path) -> None:
     assert read_instance_map(saved(tmp_path / "c.png", indices, palette=ADE)).tolist() == [[3, 5]]
     clear = np.array([[[9, 9, 9, 0], [1, 2, 3, 0], [0, 0, 4, 255]]], np.uint8)
     assert read_instance_map(saved(tmp_path / "d.png", clear)).tolist() == [[-1, -1, 4]]
+
+
+def test_ids_in_grey_are_not_taken_for_colours_by_the_flag(tmp_path: Path) -> None:
+    """Which would make other classes of them: as RGB, as a GIF, as a JPEG."""
+    grey = np.repeat(IDS[..., None], 3, axis=-1).astype(np.uint8)
+    for name in ("ids.png", "ids.gif", "ids.jpg"):
+        path = tmp_path / name
+        Image.fromarray(grey).save(path)
+        with pytest.raises(ValueError, match=r"ids\..* all grey, and so of ids, which --nearest"):
+            read_label_map(path, 150, nearest_colours=True)
+    assert read_label_map(tmp_path / "ids.png", 150).tolist() == IDS.tolist()
+
+
+def test_the_flag_knows_the_model_s_classes_only(tmp_path: Path) -> None:
+    """A blend that happens to be the colour of class 52, of which a model of 40 knows nothing."""
+    picture = np.stack([PALETTE[SEA], PALETTE[52]])[None]
+    found = read_label_map(saved(tmp_path / "map.png", picture), 40, nearest_colours=True)
+    assert found[0, 0] == SEA
+    assert found[0, 1] < 40

@@ -273,7 +273,9 @@ def test_short_clips_are_left_out(tmp_path: Path) -> None:
         "split 'train' have 4 to 6; use a smaller num_frames or stride",
     ):
         fitting_clips(source, spec_of(num_frames=8, stride=3))
-    with pytest.raises(ValueError, match=r"label_maps is on, but of the 6 clips .* 0 have a label"):
+    with pytest.raises(
+        ValueError, match=r"label maps are needed \(.*\), but of the 6 clips .* 0 have a label"
+    ):
         fitting_clips(source, spec_of())
 
 

@@ -58,7 +58,7 @@ def read_label_map(
     check_num_labels(num_labels)
     picture = _open(path, any_format=nearest_colours)
     visible = _visible(picture, at_half=nearest_colours)
-    table = _colour_table(num_labels)
+    table = _colour_table(num_labels if nearest_colours else max(num_labels, len(PALETTE)))
     if picture.palette is not None and _has_colours(picture, visible, table, nearest_colours):
         picture = dataclasses.replace(picture, pixels=picture.palette[picture.pixels], palette=None)
     painted = picture.pixels.ndim == 3
@@ -68,6 +68,11 @@ def read_label_map(
         ids = table[colours].astype(np.int32)
         unknown = (ids == _NO_COLOUR) & visible
         if unknown.any() and nearest_colours:
+            if _is_grey(picture.pixels, visible):
+                raise ValueError(
+                    f"{path}: is all grey, and so of ids, which --nearest-colours would change; "
+                    "leave that out, or paint the map in the classes' colours"
+                )
             ids[unknown] = _nearest(colours[unknown], num_labels)
         elif unknown.any() and _is_grey(picture.pixels, visible):
             painted, ids = False, picture.pixels[..., 0]
@@ -154,9 +159,10 @@ def _stored(path: str | os.PathLike[str], image: Image.Image, depth: int, kind: 
         is_known = image.mode in (*_GREY, *_COLOUR, "P")
     else:
         is_known = image.mode not in ("F", "I", "I;16", "I;16B")
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if not is_known:
         raise ValueError(f"{path}: is of Pillow's mode {image.mode!r}; save it as a PNG of 8 bits")
+    if image.format not in _LOSSLESS:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     pixels = np.asarray(image)
     clear: Any = image.info.get("transparency")
     if image.mode in ("LA", "RGBA"):
@@ -230,18 +236,18 @@ def _has_colours(
     return ours
 
 
-def _colour_table(num_labels: int) -> np.ndarray:
-    """int16 `[2²⁴]`: the id of every colour 0xRRGGBB, or `_NO_COLOUR`."""
+def _colour_table(num_colours: int) -> np.ndarray:
+    """int16 `[2²⁴]`: the id of every colour 0xRRGGBB, or `_NO_COLOUR`, of so many first classes."""
     table = np.full(1 << 24, _NO_COLOUR, np.int16)
-    codes = _codes(num_labels)
+    codes = _codes(num_colours)
     table[codes[::-1]] = np.arange(len(codes))[::-1]  # of equal colours the last written counts
     table[0] = DONT_CARE
     return table
 
 
-def _codes(num_labels: int) -> np.ndarray:
-    """The colours of ADE20K's classes, and of as many more as there are, as 0xRRGGBB."""
-    colours = COLOURS[: max(num_labels, len(PALETTE))].astype(np.int32)
+def _codes(num_colours: int) -> np.ndarray:
+    """The colours of the first classes, as 0xRRGGBB."""
+    colours = COLOURS[:num_colours].astype(np.int32)
     codes: np.ndarray = colours @ (1 << 16, 1 << 8, 1)
     return codes
 

@@ -56,7 +56,8 @@ def fitting_clips(source: ClipSource, spec: ClipSpec) -> np.ndarray:
             "stride, or prepare longer clips"
         )
     raise ValueError(
-        f"label_maps is on, but of the {len(source)} clips of split {source.split!r} "
+        f"label maps are needed (config.model.num_labels is above 0), but of the {len(source)} "
+        f"clips of split {source.split!r} "
         f"{int(source.has_label_map.sum())} have a label map, {int(long_enough.sum())} have the "
         f"{spec.span} frames needed, and none has both; prepare the data set with label maps"
     )

@@ -45,7 +45,10 @@ class SpadeEncoder(nn.Module):
             or its frames can't be halved as often as `time_stages` says.
         """
         stages = num_stages(self.size)
-        base_frames(self.num_frames, stages, self.time_stages)  # refuses others
+        try:
+            base_frames(self.num_frames, stages, self.time_stages)
+        except ValueError as error:  # whose words are of the generator's field
+            raise ValueError(f"encoder: {error}; see encoder_time_stages") from error
         if frames.ndim != (5 if self.num_frames else 4) or (
             self.num_frames and frames.shape[1] != self.num_frames
         ):
