@@ -48,6 +48,26 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     chex.assert_trees_all_equal(as_data(restored), as_data(state))
 
 
+def test_older_checkpoints_lack_the_average_s_own_collections(tmp_path: Path) -> None:
+    """Which are the generator's then, in buffers of their own: a step donates both."""
+    kernel = {"fc": {"kernel": jnp.ones((2, 3))}}
+    gen: Any = {
+        "params": kernel,
+        "batch_stats": {"bn": {"mean": jnp.full(3, 2.0)}},
+        "spectral": {"fc": {"u": jnp.ones(3), "v": jnp.ones(2), "gain": jnp.full((), 0.5)}},
+    }
+    sgd = optax.sgd(0.1)
+    state = create_state(jax.random.key(7), gen, {"params": kernel}, sgd, sgd)
+    for step, kept in ((1, {}), (2, {"batch_stats": state.ema_collections["batch_stats"]})):
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.save(step, state.replace(ema_collections=kept), {}, META)
+            checkpoints.wait()
+            restored, _, _ = checkpoints.restore(step, abstract(state))
+        chex.assert_trees_all_equal(restored.ema_collections, state.ema_collections)
+        assert restored.ema_variables["spectral"]["fc"]["gain"] == 0.5
+        jax.block_until_ready(jax.jit(lambda s: s, donate_argnums=0)(restored))
+
+
 def test_weights_come_back_as_numpy_without_the_optimisers(tmp_path: Path) -> None:
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(5, small_state(), {}, META)

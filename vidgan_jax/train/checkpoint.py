@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.typing import VariableDict
@@ -178,7 +179,8 @@ class Checkpoints:
             )
         state = GanState(**{"ema_collections": {}, **restored["state"]})
         ema_collections = averaged_collections(split_variables(state.ema_variables)[1])
-        state = state.replace(ema_collections=ema_collections)
+        # Copies: what the checkpoint lacks is the generator's, and can't be donated twice.
+        state = state.replace(ema_collections=jax.tree.map(jnp.copy, ema_collections))
         return state, restored["loader"], restored["meta"]
 
     def _guard(self, write: Callable[[], Any]) -> None:

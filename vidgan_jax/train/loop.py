@@ -259,7 +259,8 @@ def _check_time(model: Mapping[str, Any], experiment: Experiment, where: Path) -
 def _tell_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Says on stderr which fields a resumed run has other than its checkpoint."""
     old, new = (traverse_util.flatten_dict(dict(c), sep=".") for c in (before, now))
-    changed = [f"{k} {old.get(k)!r} → {new[k]!r}" for k in new if old.get(k) != new[k]]
+    # Fields that are younger than the checkpoint meant for it what their defaults mean.
+    changed = [f"{k} {old[k]!r} → {new[k]!r}" for k in new if k in old and old[k] != new[k]]
     if changed and jax.process_index() == 0:
         print(f"resumed with changed fields: {'; '.join(changed)}", file=sys.stderr)
 
