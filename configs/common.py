@@ -16,6 +16,8 @@ def _model(name: str, num_frames: int, **fields: object) -> ConfigDict:
             "disc_batch_norm": False,
             "gen_spectral_norm": False,
             "disc_spectral_norm": False,
+            "gen_dtype": "float32",
+            "disc_dtype": "float32",
             **fields,
         }
     )

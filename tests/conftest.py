@@ -22,6 +22,9 @@ _programs = tempfile.TemporaryDirectory(prefix="vidgan_jax-programs-")
 atexit.register(_programs.cleanup)
 jax.config.update("jax_compilation_cache_dir", _programs.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+# For the processes that tests start, too: they leave the user's cache alone.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 
 @pytest.fixture(scope="session")

@@ -234,6 +234,18 @@ def test_configs_of_older_checkpoints_are_read() -> None:
     raw = changed("init.temporal_noise", 0.5)
     del raw["init"]["temporal_noise"]
     assert parse(raw, CHOICES).init.temporal_noise == 0
+    for name in ("gen_dtype", "disc_dtype"):
+        del raw["model"][name]
+    model = parse(raw, CHOICES).model
+    assert model.gen_dtype == model.disc_dtype == "float32"
+
+
+@pytest.mark.parametrize("field", ["gen_dtype", "disc_dtype"])
+def test_networks_compute_in_one_of_two_dtypes(field: str) -> None:
+    assert parse(changed(f"model.{field}", "bfloat16"), CHOICES)
+    text = rf"config\.model\.{field} \(='half'\) must be one of float32, bfloat16$"
+    with pytest.raises(ValueError, match=text):
+        parse(changed(f"model.{field}", "half"), CHOICES)
 
 
 @pytest.mark.parametrize("value", [-1, 256])

@@ -29,6 +29,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "types": (),
     "files": (),
     "version": (),
+    "xla_flags": (),
     "progress": (),
     "cli": (),
     "config": (),
@@ -46,6 +47,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "conversion": ("experiment", "config", "models", "train"),
     "metrics": ("layers", "models", "data"),
     "reports": ("metrics", "train"),
+    "benchmarks": ("experiment", "config", "layers", "models", "train", "data", "inflate"),
 }
 
 # Library → where it may be imported: parts, or single modules.
@@ -82,6 +84,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "inflation.target",
         "synthesis",
         "metrics",
+        "benchmarks",
         *VERBS_OF_DEVICES,
     ),
     "optax": ("experiment", "train", "metrics.segmenter"),
@@ -91,7 +94,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # References of the tests, other people's frameworks, what stands beside the package.
     "torch": ("conversion.torch_files",),
     "tensorflow": (),
-    "tests": (),
+    # PyTorch's training step, which is a reference of the tests.
+    "tests": ("benchmarks.sides",),
     "configs": (),
 }
 
@@ -194,6 +198,9 @@ def test_every_module_has_its_place() -> None:
         ("synthesis.latents", "from flax import struct"),
         ("metrics.scores", "from vidgan_jax.train.checkpoint import load_weights"),
         ("study", "import matplotlib.pyplot as plt"),
+        ("benchmarks.sides", "import torch"),
+        ("benchmarks.steps", "from tests.reference_torch import training"),
+        ("benchmarks.measuring", "from vidgan_jax.bench import main"),
     ],
 )
 def test_a_wrong_import_is_seen(module: str, line: str) -> None:
@@ -213,6 +220,7 @@ def test_a_wrong_import_is_seen(module: str, line: str) -> None:
         ("reports.figures", "import matplotlib.pyplot as plt"),
         ("layers.conv", "from vidgan_jax.layers import initializers"),
         ("data.clips", "import grain"),
+        ("bench", "from vidgan_jax.benchmarks import steps"),
         ("data.clips", "from vidgan_jax.types import Batch"),
     ],
 )
@@ -238,11 +246,14 @@ def test_configs_are_literals() -> None:
 def test_what_workers_import_does_not_load_jax() -> None:
     """Reading processes start fast: preparing and sampling load neither JAX nor flax.
 
+    Nor does what PyTorch's side of a benchmark runs in.
+
     `data.clips` is apart: Grain, which it is built on, loads JAX where that is installed.
     """
     names = [f"{PACKAGE}.prepare", f"{PACKAGE}.types"]
     names += [f"{PACKAGE}.{m}" for m in MODULES if is_within(m, ("data", "preparation"))]
     names.remove(f"{PACKAGE}.data.clips")
+    names.append(f"{PACKAGE}.benchmarks.sides")
     code = (
         "import importlib, sys\n"
         f"for name in {names!r}:\n"

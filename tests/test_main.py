@@ -53,6 +53,7 @@ def test_a_run_leaves_checkpoints_samples_and_metrics(runs: Runs) -> None:
         assert [line["step"] for line in logged(workdir)] == [1, 2, NUM_STEPS]
         assert np.isfinite([line["D"] for line in logged(workdir)]).all()
         assert logged(workdir)[-1]["clips_per_s"] > 0
+        assert 0 <= logged(workdir)[-1]["time/data_wait"] <= 1
     steps = [0, 2, NUM_STEPS]
     assert names(runs.images / "samples") == [f"{step:08d}.png" for step in steps]
     both = [f"{step:08d}{suffix}" for step in steps for suffix in (".mp4", ".png")]
@@ -221,17 +222,19 @@ def test_the_plan_of_embedded_scenes_renders_nothing(
 
 
 def test_a_user_without_data_types_the_command(tmp_path: Path) -> None:
-    """Plan, run and plan again, with embedded scenes, in the repository's root."""
+    """Run and plan, with embedded scenes, in the repository's root."""
     small = fields(train_num_steps=1, data_resize=16)
     typed = ["--config=configs/resnet2d.py:smoke", *TINY_2D[1:], *small]
     workdir = tmp_path / "workdir"
-    made = type_in("main", *typed, f"--workdir={workdir}", XDG_CACHE_HOME=tmp_path / "cache")
+    cache: dict[str, str | Path] = {"XDG_CACHE_HOME": tmp_path / "cache"}
+    cache["JAX_COMPILATION_CACHE_DIR"] = ""
+    made = type_in("main", *typed, f"--workdir={workdir}", **cache)
     assert made.returncode == 0, made.stderr
     assert made.stderr.count("config.data.path is empty: using embedded scenes, ") == 1
     assert "Warning" not in made.stderr
     assert made.stdout.startswith(f"done: 1 steps in {workdir}\n")
-    assert names(workdir) == WORKDIR
-    planned = type_in("main", *typed, "--dry_run=json", XDG_CACHE_HOME=tmp_path / "cache")
+    assert names(workdir) == sorted([*WORKDIR, "programs"])
+    planned = type_in("main", *typed, "--dry_run=json", **cache)
     assert planned.stderr == ""
     assert json.loads(planned.stdout)["data"]["clips"] == 1  # the other video is for validation
     assert json.loads(planned.stdout)["devices"]["count"] == 1

@@ -31,6 +31,9 @@ class ModelConfig:
       disc_batch_norm: likewise in the discriminator.
       gen_spectral_norm: spectral norm of the generator's layers.
       disc_spectral_norm: of the discriminator's.
+      gen_dtype: that the generator computes in, one of `DTYPES`: "bfloat16" is faster and smaller
+        on GPUs and TPUs. Parameters, optimisers, statistics, frames and losses are float32 anyway.
+      disc_dtype: likewise the discriminator.
       layout: of the ResNet GAN, a name of `vidgan_jax.models.resnet.LAYOUTS`: "resnet" is the
         thesis's, others are those of the public GAN-stability code's trained weights.
       num_classes: the ResNet GAN's classes of images, chosen by an embedding; 0 for no embedding.
@@ -65,6 +68,8 @@ class ModelConfig:
     disc_batch_norm: bool = False
     gen_spectral_norm: bool = False
     disc_spectral_norm: bool = False
+    gen_dtype: str = "float32"
+    disc_dtype: str = "float32"
     layout: str = "resnet"
     num_classes: int = 0
     embed_dim: int = 0
@@ -248,6 +253,7 @@ class Config:
     init: InitConfig
 
 
+DTYPES = ("float32", "bfloat16")
 _DONT_CARE = 255
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
 # Fields that one family of networks has a meaning for.
@@ -397,6 +403,10 @@ def _check_networks(model: ModelConfig) -> None:
     _at_least(0, model, "model", "num_classes", "num_labels", "encoder_size", "disc_padding")
     _at_least(1, model, "model", "base_size", "label_features", "disc_features", "disc_layers")
     _at_least(1, model, "model", "disc_scales", "disc_last_stride")
+    for name in ("gen_dtype", "disc_dtype"):
+        value = getattr(model, name)
+        if value not in DTYPES:
+            raise ValueError(f"config.model.{name} (={value!r}) must be one of {', '.join(DTYPES)}")
     if model.num_labels > _DONT_CARE:
         raise ValueError(
             f"config.model.num_labels (={model.num_labels}) must be at most {_DONT_CARE}: ids are "

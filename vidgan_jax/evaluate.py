@@ -32,6 +32,7 @@ from vidgan_jax.metrics.segmenter import Settings
 from vidgan_jax.preparation.embedded import Scenes, data_folder
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
+from vidgan_jax.train import programs
 from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
 
 PICTURE = "segmentation.png"
@@ -39,6 +40,7 @@ HELD_OUT = "validation"
 _SHOWN = 8
 
 
+@programs.kept_for_user()
 def evaluate(args: argparse.Namespace) -> int:
     """The command: checkpoint → generated and real examples → table and JSON."""
     _check(args)

@@ -27,6 +27,7 @@ from vidgan_jax.synthesis.conditions import (
 )
 from vidgan_jax.synthesis.latents import INTERPOLATIONS, draw_latents, interpolate, pick_latents
 from vidgan_jax.synthesis.run import run_generator
+from vidgan_jax.train import programs
 from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
 
 REPORT = "generation.json"
@@ -172,6 +173,7 @@ def _report(
     }
 
 
+@programs.kept_for_user()
 def generate(args: argparse.Namespace) -> int:
     """The command: checkpoint → latents → files."""
     _check(args)

@@ -18,7 +18,7 @@ from vidgan_jax.data.records import ClipSource
 from vidgan_jax.data.sampling import fitting_clips
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.preparation import embedded
-from vidgan_jax.train import checkpoint, loop, plan, sharding, writers
+from vidgan_jax.train import checkpoint, loop, plan, programs, samples, sharding, writers
 from vidgan_jax.train.frozen import frozen_weights
 
 
@@ -78,13 +78,14 @@ def train(args: argparse.Namespace) -> int:
     cli.output_folder("--workdir", workdir)
     if source is None:
         source, _ = open_clips(exp, data_folder(data, render=True))
-    outcome = loop.train(exp, source, workdir, initial=initial, frozen=frozen)
+    with programs.kept_in(workdir / programs.FOLDER):
+        outcome = loop.train(exp, source, workdir, initial=initial, frozen=frozen)
     if not outcome.finished:
         print(f"stopped and saved at step {outcome.step}; run the same command to go on")
         # A scheduler's SIGTERM is no failure; Ctrl-C must end the script around this, too.
         return 130 if outcome.stopped_by == signal.SIGINT else 0
     print(f"done: {outcome.step} steps in {workdir}")
-    print(f"  samples      {workdir / loop.SAMPLES}")
+    print(f"  samples      {workdir / samples.SAMPLES}")
     print(f"  checkpoints  {workdir / checkpoint.FOLDER}")
     print(f"  metrics      {workdir / writers.METRICS}")
     print(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(workdir / writers.TENSORBOARD))}")

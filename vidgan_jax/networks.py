@@ -10,6 +10,15 @@ from vidgan_jax.config import ModelConfig
 from vidgan_jax.models import dcgan, resnet, spade, vgan
 
 
+def _dtypes(model: ModelConfig) -> tuple[str | None, str | None]:
+    """What the generator and the discriminator cast their data to; None for nothing.
+
+    A network of float32 casts nothing: its data are that already, or float64 on purpose.
+    """
+    gen, disc = (None if d == "float32" else d for d in (model.gen_dtype, model.disc_dtype))
+    return gen, disc
+
+
 def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
     for name in ("gen_batch_norm", "disc_batch_norm"):
         if getattr(model, name):
@@ -26,18 +35,23 @@ def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         "layout": model.layout,
         "num_classes": model.num_classes,
     }
+    gen_dtype, disc_dtype = _dtypes(model)
     generator = resnet.ResnetGenerator(
         **shared,
         num_frames=model.num_frames,
         spectral_norm=model.gen_spectral_norm,
         embed_dim=model.embed_dim,
+        dtype=gen_dtype,
     )
-    discriminator = resnet.ResnetDiscriminator(**shared, spectral_norm=model.disc_spectral_norm)
+    discriminator = resnet.ResnetDiscriminator(
+        **shared, spectral_norm=model.disc_spectral_norm, dtype=disc_dtype
+    )
     return generator, discriminator
 
 
 def _layouts(model: ModelConfig) -> tuple[dcgan.Layout, dcgan.Layout]:
     """DCGAN's, the generator's and the discriminator's."""
+    gen_dtype, disc_dtype = _dtypes(model)
     gen = dcgan.Layout(
         size=model.size,
         num_frames=model.num_frames,
@@ -47,9 +61,13 @@ def _layouts(model: ModelConfig) -> tuple[dcgan.Layout, dcgan.Layout]:
         init_scale=model.init_scale,
         batch_norm=model.gen_batch_norm,
         spectral_norm=model.gen_spectral_norm,
+        dtype=gen_dtype,
     )
     disc = dataclasses.replace(
-        gen, batch_norm=model.disc_batch_norm, spectral_norm=model.disc_spectral_norm
+        gen,
+        batch_norm=model.disc_batch_norm,
+        spectral_norm=model.disc_spectral_norm,
+        dtype=disc_dtype,
     )
     return gen, disc
 
@@ -79,6 +97,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
             "config.model.encoder (=True) learns latents, and config.model.start (='labels') has "
             "no use for any; set start='dense', or encoder=False"
         )
+    gen_dtype, disc_dtype = _dtypes(model)
     labels = spade.LabelChannels(model.num_labels, model.dont_care_channel, model.instance_edges)
     shared: dict[str, Any] = {"num_frames": model.num_frames, "init_scale": model.init_scale}
     encoder = spade.SpadeEncoder(
@@ -88,6 +107,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         z_dim=model.z_dim,
         time_stages=model.encoder_time_stages,
         spectral_norm=model.gen_spectral_norm,
+        dtype=gen_dtype,
     )
     generator = spade.SpadeGenerator(
         **shared,
@@ -104,6 +124,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         batch_norm=model.gen_batch_norm,
         spectral_norm=model.gen_spectral_norm,
         encoder=encoder if model.encoder else None,
+        dtype=gen_dtype,
     )
     discriminator = spade.SpadeDiscriminator(
         **shared,
@@ -115,6 +136,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         last_stride=model.disc_last_stride,
         padding=model.disc_padding,
         spectral_norm=model.disc_spectral_norm,
+        dtype=disc_dtype,
     )
     return generator, discriminator
 
@@ -126,3 +148,9 @@ MODELS: dict[str, Callable[[ModelConfig], tuple[nn.Module, nn.Module]]] = {
     "spade": _spade,
     "vgan": _vgan,
 }
+
+
+def in_float32(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator as `MODELS` builds them, computing in float32 in any case."""
+    exact = dataclasses.replace(model, gen_dtype="float32", disc_dtype="float32")
+    return MODELS[model.name](exact)

@@ -7,17 +7,14 @@ scored before is not scored again: train on, and run the same command.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import itertools
 import json
 import math
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from vidgan_jax import cli, experiment, files
@@ -31,6 +28,7 @@ from vidgan_jax.reports.comparison import Point
 from vidgan_jax.reports.runs import IMAGES, Curve, Run, find_runs, identity
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
+from vidgan_jax.train import programs
 from vidgan_jax.train.checkpoint import experiment_of, load_weights
 from vidgan_jax.types import ClipSpec
 
@@ -133,6 +131,7 @@ class Evaluator:
             return np.asarray(next(loader).frames)
 
 
+@programs.kept_for_user()
 def study(args: argparse.Namespace) -> int:
     """The command: runs → scores → report folder."""
     _check(args)
@@ -145,23 +144,22 @@ def study(args: argparse.Namespace) -> int:
     todo = sum(len(run.checkpoints()) for run in runs if run.start != IMAGES)
     number = itertools.count(1)
     families = []
-    with _programs_kept():
-        for name, of_family in itertools.groupby(runs, key=lambda run: run.family):
-            group = list(of_family)
-            clip_runs = [run for run in group if run.start != IMAGES]
-            if not any(run.checkpoints() for run in clip_runs):
-                continue
-            spec = _spec(clip_runs)
-            reference = evaluator.reference(spec)
-            points = [
-                evaluator.score(run, step, reference, f"{next(number)}/{todo}")
-                for run in clip_runs
-                for step in run.checkpoints()
-            ]
-            family = Family(name, group, spec, reference, points)
-            _draw(family, out)
-            _write_samples(family, evaluator, out)
-            families.append(family)
+    for name, of_family in itertools.groupby(runs, key=lambda run: run.family):
+        group = list(of_family)
+        clip_runs = [run for run in group if run.start != IMAGES]
+        if not any(run.checkpoints() for run in clip_runs):
+            continue
+        spec = _spec(clip_runs)
+        reference = evaluator.reference(spec)
+        points = [
+            evaluator.score(run, step, reference, f"{next(number)}/{todo}")
+            for run in clip_runs
+            for step in run.checkpoints()
+        ]
+        family = Family(name, group, spec, reference, points)
+        _draw(family, out)
+        _write_samples(family, evaluator, out)
+        families.append(family)
     _write_report(families, source, out, args)
     print(f"the report on {todo} checkpoints is {out / REPORT}")
     return 0
@@ -176,21 +174,6 @@ def _spec(runs: Sequence[Run]) -> ClipSpec:
             f"{first.name} and {second.name} can't be compared: clips are {one} and {other}"
         )
     return next(iter(specs))
-
-
-@contextlib.contextmanager
-def _programs_kept() -> Iterator[None]:
-    """Compiles equal programs once: checkpoints of a family differ in their weights only."""
-    if jax.config.values["jax_compilation_cache_dir"]:  # the user has a place for them
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="vidgan_jax-programs-") as folder:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        try:
-            yield
-        finally:
-            jax.config.update("jax_compilation_cache_dir", None)
 
 
 def _draw(family: Family, out: Path) -> None:

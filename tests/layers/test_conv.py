@@ -14,7 +14,7 @@ import torch
 from tests.reference_torch import derivatives
 from tests.reference_torch.layers import Conv as TorchConv
 from vidgan_jax.layers import Conv, conv
-from vidgan_jax.layers.conv import _conv_3d, _conv_3d_by_taps, pad_time, per_axis
+from vidgan_jax.layers.conv import per_axis
 
 # Axes of the data, kernel widths, strides: odd, even, unequal and unit widths; strides 1 and 2.
 Case = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -132,34 +132,6 @@ def test_r1_through_a_clip_convolution_is_pytorchs() -> None:
     np.testing.assert_allclose(gradient, in_our_layout, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("widths", "strides"), [((3, 3, 3), (1, 1, 1)), ((4, 4, 4), (2, 2, 2))])
-def test_the_sum_over_taps_is_the_3d_convolution(
-    widths: tuple[int, ...], strides: tuple[int, ...]
-) -> None:
-    """Values, gradients, and the gradient of an R1 penalty: the CPU's form changes speed alone."""
-    x, kernel = jnp.asarray(draw((2, 5, 6, 5, IN))), jnp.asarray(draw((*widths, IN, OUT)))
-    space = [((k - 1) // 2, k // 2) for k in widths[1:]]
-    taps = functools.partial(_conv_3d_by_taps, strides=strides, padding=space)
-    whole = functools.partial(_conv_3d, strides=strides, padding=[(0, 0), *space])
-
-    def everything(form: functools.partial[jax.Array]) -> tuple[jax.Array, ...]:
-        def critic(x: jax.Array, kernel: jax.Array) -> jax.Array:
-            return jnp.sum(jnp.tanh(form(x, kernel)))
-
-        def penalty(x: jax.Array, kernel: jax.Array) -> jax.Array:
-            return jnp.sum(jnp.square(jax.grad(critic)(x, kernel)))
-
-        first = jax.grad(critic, argnums=(0, 1))(x, kernel)
-        second = jax.grad(penalty, argnums=(0, 1))(x, kernel)
-        return (form(x, kernel), *first, *second)
-
-    by_taps, by_whole = jax.jit(lambda: (everything(taps), everything(whole)))()
-    for ours, expected in zip(by_taps, by_whole, strict=True):
-        assert float(jnp.max(jnp.abs(expected))) > 0.01
-        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("platform", "dimensions"), [("cpu", "[b, 0, 1, f]"), ("cuda", "[b, 0, 1, 2, f]")]
 )
@@ -181,12 +153,6 @@ def test_still_clips_stay_still(widths: tuple[int, ...], stride: int) -> None:
     still = jax.jit(conv)(image, kernel.sum(0))
     expected = jnp.broadcast_to(still[:, None], (2, -(-5 // stride), *still.shape[1:]))
     chex.assert_trees_all_close(frames, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_pad_time_repeats_the_ends() -> None:
-    x = jnp.arange(3.0).reshape(1, 3, 1, 1, 1)
-    np.testing.assert_array_equal(pad_time(x, 2, 1).ravel(), [0, 0, 0, 1, 2, 2])
-    assert pad_time(x, 0, 0) is x
 
 
 def test_zeros_surround_the_frame_in_space() -> None:

@@ -8,7 +8,12 @@ import torch
 def r1(critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor) -> torch.Tensor:
     """‖∇D(real)‖², one value an example, itself differentiable."""
     real = real.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return squared_slope(critic(real), real)
+
+
+def squared_slope(logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """‖∇D(x)‖² of logits that were made of `x`, one value an example, itself differentiable."""
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradient.pow(2).flatten(1).sum(1)
 
 

@@ -7,17 +7,34 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def pad_same(x: torch.Tensor, widths: Sequence[int]) -> torch.Tensor:
-    """Pads for a kernel of `widths`: zeros around in space, the end frames repeated in time."""
-    ends = [((k - 1) // 2, k // 2) for k in widths]
-    *time, (top, bottom), (left, right) = ends
-    for before, after in time:
-        x = F.pad(x, (0, 0, 0, 0, before, after), mode="replicate")
-    return F.pad(x, (left, right, top, bottom))
+def own_padding(widths: Sequence[int]) -> tuple[int, ...]:
+    """What `nn.Conv2d` or `3d` pads itself: zeros in space, none in time."""
+    return (*(0 for _ in widths[:-2]), *((k - 1) // 2 for k in widths[-2:]))
+
+
+def pad_rest(x: torch.Tensor, widths: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
+    """Pads for "same" what `own_padding` leaves: the end frames in time, a last zero in space.
+
+    The latter only of even widths, and where the last window needs it: strides of 2 end before it.
+    """
+    lengths = x.shape[2:]
+    needed = [
+        (n - 1) // s * s + k - n - (k - 1) // 2
+        for n, k, s in zip(lengths, widths, strides, strict=True)
+    ]
+    if x.ndim == 5 and widths[0] > 1:
+        x = F.pad(x, (0, 0, 0, 0, (widths[0] - 1) // 2, max(needed[0], 0)), mode="replicate")
+    bottom, right = (
+        max(n - p, 0) for n, p in zip(needed[-2:], own_padding(widths)[-2:], strict=True)
+    )
+    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
 
 
 class Conv(nn.Module):
-    """`nn.Conv2d` or `3d`, by the number of `widths`, behind `pad_same`; `spectral`: with SN."""
+    """`nn.Conv2d` or `3d`, by the number of `widths`, as long as its input over its strides.
+
+    Beyond the edges are zeros, in time the end frames; `spectral`: with SN.
+    """
 
     def __init__(
         self,
@@ -31,13 +48,20 @@ class Conv(nn.Module):
         super().__init__()
         kind: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if len(widths) == 2 else nn.Conv3d
         strides = tuple(strides or (1,) * len(widths))
-        self.widths = tuple(widths)
-        self.layer = kind(in_channels, out_channels, self.widths, strides, bias=bias)  # type: ignore[arg-type]
+        self.widths, self.strides = tuple(widths), strides
+        self.layer = kind(
+            in_channels,
+            out_channels,
+            self.widths,  # type: ignore[arg-type]
+            strides,  # type: ignore[arg-type]
+            own_padding(widths),  # type: ignore[arg-type]
+            bias=bias,
+        )
         if spectral:
             nn.utils.spectral_norm(self.layer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(pad_same(x, self.widths))
+        return self.layer(pad_rest(x, self.widths, self.strides))
 
 
 class ConvTranspose(nn.Module):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.reference_torch.layers import Conv, pad_same, upsample
+from tests.reference_torch.layers import Conv, own_padding, pad_rest, upsample
 
 
 class PlainBatchNorm(nn.Module):
@@ -27,14 +27,12 @@ class PlainBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        axes = [0, *range(2, x.ndim)]
-        mean, var = self.running_mean, self.running_var
+        kept = 0.9 * self.running_var
+        y = F.batch_norm(x, self.running_mean, self.running_var, training=self.training)
         if self.training:
-            mean, var = x.mean(axes), x.var(axes, unbiased=False)
-            self.running_mean = 0.9 * self.running_mean + 0.1 * mean.detach()
-            self.running_var = 0.9 * self.running_var + 0.1 * var.detach()
-        shape = (-1, *(1,) * (x.ndim - 2))
-        return (x - mean.reshape(shape)) / (var.reshape(shape) + 1e-5).sqrt()
+            n = x.numel() // x.shape[1]
+            self.running_var = kept + (self.running_var - kept) * (n - 1) / n
+        return y
 
 
 class Norm(nn.Module):
@@ -177,19 +175,19 @@ class PatchConv(nn.Module):
     ) -> None:
         super().__init__()
         self.widths, self.padding = (3, 4, 4)[-rank:], padding
+        self.strides = (1, stride, stride)[-rank:]
+        zeros = (0, padding, padding)[-rank:] if padding else own_padding(self.widths)
         kind: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if rank == 2 else nn.Conv3d
-        strides = (1, stride, stride)[-rank:]
-        self.layer = kind(fin, fout, self.widths, strides, bias=bias)  # type: ignore[arg-type]
+        self.layer = kind(fin, fout, self.widths, self.strides, zeros, bias=bias)  # type: ignore[arg-type]
         if spectral:
             nn.utils.spectral_norm(self.layer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.padding:
-            x = F.pad(x, (self.padding,) * 4)
-            if x.ndim == 5:
-                x = F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate")
-            return self.layer(x)
-        return self.layer(pad_same(x, self.widths))
+        if not self.padding:
+            return self.layer(pad_rest(x, self.widths, self.strides))
+        if x.ndim == 5:
+            x = F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate")
+        return self.layer(x)
 
 
 class Scale(nn.Module):
@@ -209,7 +207,8 @@ class Scale(nn.Module):
         super().__init__()
         self.layers = layers
         for i in range(layers):
-            fout, stride = nf * 2**i, last_stride if i == layers - 1 else 2
+            fout = min(nf * 2**i, max(nf, 512))
+            stride = last_stride if i == layers - 1 else 2
             conv = PatchConv(fin, fout, rank, stride, padding, i == 0, spectral and i > 0)
             self.add_module(f"conv_{i}", conv)
             fin = fout
@@ -256,7 +255,8 @@ def one_hot(
     cond = cond.long()
     ids = cond if cond.ndim == 3 else cond[..., 0]
     ids = torch.where((ids < 0) | (ids > num_labels), num_labels, ids)
-    channels = F.one_hot(ids, num_labels + 1).float()
+    channels = torch.zeros(*ids.shape, num_labels + 1, device=ids.device)
+    channels.scatter_(-1, ids[..., None], 1.0)
     channels = channels if dont_care else channels[..., :num_labels]
     if edges:
         seen = ids if cond.ndim == 3 else cond[..., 1]

@@ -16,10 +16,15 @@ import numpy as np
 import pytest
 
 from tests.datasets import make_dataset
+from tests.runs import logged
 from vidgan_jax import experiment
+from vidgan_jax.data.clips import ClipIterator
 from vidgan_jax.data.records import ClipSource, RecordError
-from vidgan_jax.train import checkpoint, loop, sharding
+from vidgan_jax.train import checkpoint, loop, programs, sharding
+from vidgan_jax.train.metrics import DATA_WAIT, TIMES
+from vidgan_jax.train.samples import SAMPLES
 from vidgan_jax.train.writers import METRICS, MetricsWriter
+from vidgan_jax.types import Batch
 
 TINY = (
     "--config.model.size=8",
@@ -64,8 +69,7 @@ def saved_state(workdir: Path) -> Any:
 
 
 def losses(workdir: Path) -> list[dict[str, float]]:
-    lines = (workdir / METRICS).read_text().splitlines()
-    return [{k: v for k, v in json.loads(x).items() if k != "clips_per_s"} for x in lines]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in logged(workdir)]
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +85,20 @@ def command(data: Path, workdir: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
+    """Without the tests' place for programs: as a user types it."""
+    here = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "JAX_COMPILATION_CACHE_DIR": ""}
+    return os.environ | here
+
+
+def kept_programs(workdir: Path) -> set[Path]:
+    return set((workdir / programs.FOLDER).rglob("jit_gan_step*-cache"))
 
 
 def test_what_a_run_leaves(uninterrupted: Path) -> None:
-    samples = sorted(p.name for p in (uninterrupted / loop.SAMPLES).iterdir())
+    samples = sorted(p.name for p in (uninterrupted / SAMPLES).iterdir())
     assert samples == ["00000000.png", "00000006.png", "00000009.png"]
     assert [line["step"] for line in losses(uninterrupted)] == list(range(1, 10))
+    assert all(0.0 <= line[DATA_WAIT] <= 1.0 for line in logged(uninterrupted))
     assert {"D_real", "D_fake", "D", "G", "reg"} <= set(losses(uninterrupted)[0])
     steps = sorted(int(p.name) for p in (uninterrupted / checkpoint.FOLDER).iterdir())
     assert steps == [3, 6, 9]
@@ -125,10 +136,13 @@ def test_killed_at_any_moment_it_goes_on_bit_for_bit(
             time.sleep(0.01)
         process.wait()
     assert kills
+    kept = kept_programs(tmp_path)
     with (tmp_path / METRICS).open("a") as lines:
         lines.write('{"step": 9, "D": 0.1')  # a line cut short
     subprocess.run(command(data, tmp_path), env=environment(), check=True, capture_output=True)
     assert losses(tmp_path) == losses(uninterrupted)
+    assert kept  # in spite of the kills
+    assert kept_programs(tmp_path) == kept
     chex.assert_trees_all_equal(saved_state(tmp_path), saved_state(uninterrupted))
 
 
@@ -187,6 +201,22 @@ def test_changed_fields_are_told(
     assert "resumed with changed fields: loss.r1_gamma 0.2 → 3.0\n" in capsys.readouterr().err
 
 
+def test_a_loader_that_cannot_keep_up_shows(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ClipIterator.__next__
+
+    def slow(loader: ClipIterator) -> Batch:
+        time.sleep(0.2)
+        return whole(loader)
+
+    monkeypatch.setattr(ClipIterator, "__next__", slow)
+    run(data, tmp_path, "--config.train.sample_every_steps=1000")
+    steady = [line[DATA_WAIT] for line in logged(tmp_path) if line["step"] in (5, 6, 8, 9)]
+    assert min(steady) > 0.5
+    assert losses(tmp_path) == losses(uninterrupted)
+
+
 def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -> None:
     """Not even where no loss tells: here the last step's update breaks them."""
     rates = [f"--config.{p}_optimizer.learning_rate=1e38" for p in ("gen", "disc")]
@@ -207,9 +237,9 @@ def test_a_damaged_record_costs_no_steps(data: Path, tmp_path: Path) -> None:
     shard.write_bytes(content)
     with pytest.raises(RecordError, match=shard.name):
         run(damaged, tmp_path / "run", "--config.train.num_steps=1000")
-    logged = losses(tmp_path / "run")
-    if logged:  # the bad record may come first
-        assert checkpoint.find(tmp_path / "run").name == str(logged[-1]["step"])
+    steps = losses(tmp_path / "run")
+    if steps:  # the bad record may come first
+        assert checkpoint.find(tmp_path / "run").name == str(steps[-1]["step"])
 
 
 def test_a_workdir_below_a_file_is_refused(data: Path, tmp_path: Path) -> None:

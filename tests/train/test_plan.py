@@ -110,6 +110,21 @@ def test_activations_grow_with_the_share_of_a_device() -> None:
     assert estimates[2] < estimates[1]
 
 
+def test_activations_of_bfloat16_take_half(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each network its own; parameters and optimisers take what they took."""
+    smoke = RESNET.format("2d") + ":smoke"
+    both = [f"--config.model.{player}_dtype=bfloat16" for player in ("gen", "disc")]
+    plans = [make_plan(smoke, *dtypes) for dtypes in ([], both[:1], both)]
+    memory = [planned["memory"] for planned in plans]
+    of_all = [m["activation_bytes_estimate"] for m in memory]
+    assert of_all[0] == of_all[1] == 2 * of_all[2]  # D's four passes are the larger part
+    assert memory[0]["state_bytes"] == memory[2]["state_bytes"]
+    assert plans[1]["networks"]["generator"]["dtype"] == "bfloat16"
+    for planned, words in zip(plans, (0, 1, 2), strict=True):
+        plan.print_plan(planned)
+        assert capsys.readouterr().out.count("parameters, computes in bfloat16") == words
+
+
 def test_batch_data_and_steps() -> None:
     """8 devices share a batch of 16; 400 epochs of 640 clips are 16 000 steps."""
     overrides = ["--config.train.batch_size=16", "--config.train.num_disc_steps=2"]

@@ -19,6 +19,7 @@ from vidgan_jax.train.step import (
     disc_gradients,
     gan_step,
     gen_gradients,
+    generate,
     to_uint8,
     to_unit_range,
 )
@@ -101,8 +102,9 @@ def test_any_number_of_devices_gives_the_same_gradients(devices: int, clips: boo
             whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
 
             def both(s: GanState, x: jax.Array, latents: jax.Array) -> Any:
-                disc, _, disc_metrics = disc_gradients(game, s, x, None, latents)
-                gen, _, gen_metrics = gen_gradients(game, s, x, None, latents)
+                made = generate(game, s, x, None, latents)
+                disc, _, disc_metrics = disc_gradients(game, s, x, None, made.fake)
+                gen, gen_metrics = gen_gradients(game, s, x, None, made)
                 return disc, gen, disc_metrics, gen_metrics
 
             run = jax.jit(both, in_shardings=(whole, split, split), out_shardings=whole)
@@ -158,7 +160,7 @@ def test_lazy_terms_make_two_programs_and_enter_with_their_interval() -> None:
     assert train_step.program(0) is not train_step.program(1)
     batch = sharding.put_batch(frames(exp), mesh)
     real = to_unit_range(jnp.asarray(batch.frames))
-    z = jnp.ones((BATCH, 3))
+    fake = jnp.zeros_like(real)
 
     def gradients(due_at: int, every: int) -> Any:
         disc = tuple(
@@ -167,7 +169,7 @@ def test_lazy_terms_make_two_programs_and_enter_with_their_interval() -> None:
         )
         objective = dataclasses.replace(game.objective, disc=disc).due(due_at)
         due = dataclasses.replace(game, objective=objective)
-        return jax.jit(lambda: disc_gradients(due, state, real, None, z)[0])()
+        return jax.jit(lambda: disc_gradients(due, state, real, None, fake)[0])()
 
     without, once, lazy = gradients(1, 4), gradients(0, 1), gradients(0, 4)
     # The regulariser's own gradient, four times.
@@ -183,8 +185,8 @@ def test_metrics_are_the_losses() -> None:
     exp, game = tiny()
     state = start(exp, game)
     real = to_unit_range(jnp.asarray(frames(exp).frames))
-    z = jax.random.normal(jax.random.key(2), (BATCH, 3))
-    _, _, metrics = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
+    fake = jnp.zeros_like(real)
+    _, _, metrics = jax.jit(lambda: disc_gradients(game, state, real, None, fake))()
     logits = game.discriminator.apply(state.disc.variables, real)
     np.testing.assert_allclose(
         metrics["D_real"], np.mean(np.log1p(np.exp(-np.asarray(logits)))), rtol=1e-5
@@ -274,8 +276,14 @@ def test_gradients_of_a_player_leave_the_other_s_collections() -> None:
     state = start(exp, game)
     real = to_unit_range(jnp.asarray(frames(exp).frames))
     z = jax.random.normal(jax.random.key(2), (BATCH, 3))
-    _, disc_after, _ = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
-    _, gen_after, metrics = jax.jit(lambda: gen_gradients(game, state, real, None, z))()
+
+    @jax.jit
+    def both() -> Any:
+        made = generate(game, state, real, None, z)
+        _, disc_after, _ = disc_gradients(game, state, real, None, made.fake)
+        return disc_after, made.collections, gen_gradients(game, state, real, None, made)[1]
+
+    disc_after, gen_after, metrics = both()
     chex.assert_trees_all_equal_structs(disc_after, dict(state.disc.collections))
     chex.assert_trees_all_equal_structs(gen_after, dict(state.gen.collections))
     assert_moved(state.disc.collections["batch_stats"], disc_after["batch_stats"])
@@ -292,8 +300,8 @@ def test_running_statistics_see_both_of_the_discriminator_s_batches() -> None:
     state = start(exp, game)
     real = to_unit_range(jnp.asarray(frames(exp).frames))
     z = jax.random.normal(jax.random.key(2), (BATCH, 3))
-    _, got, _ = jax.jit(lambda: disc_gradients(game, state, real, None, z))()
     fake, _ = game.generator.apply(state.gen.variables, z, mutable=["batch_stats"])
+    _, got, _ = jax.jit(lambda: disc_gradients(game, state, real, None, fake))()
     _, first = game.discriminator.apply(
         state.disc.variables, real, mutable=["batch_stats", "spectral"]
     )
@@ -389,7 +397,13 @@ def test_the_mask_s_mean_is_a_term_of_vgan() -> None:
     state = start(exp, game)
     real = to_unit_range(jnp.asarray(frames(exp).frames))
     z = jax.random.normal(jax.random.key(2), (BATCH, 3))
-    _, collections, metrics = jax.jit(lambda: gen_gradients(game, state, real, None, z))()
+
+    @jax.jit
+    def of_generator() -> Any:
+        made = generate(game, state, real, None, z)
+        return made.collections, gen_gradients(game, state, real, None, made)[1]
+
+    collections, metrics = of_generator()
     assert set(collections) == {"batch_stats"}
     _, beside = game.generator.apply(state.gen.variables, z, mutable=["batch_stats", "outputs"])
     mask = beside["outputs"]["streams"]["mask"]

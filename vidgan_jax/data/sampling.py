@@ -129,7 +129,7 @@ class Cut:
         used = range(sample.start, sample.start + spec.span, spec.stride)
         frames = np.empty((len(used), spec.size, spec.size, 3), np.uint8)
         for out, number in zip(frames, used, strict=True):
-            out[...] = self._flipped(self._crop(record, number, sample), sample)
+            _copy(self._crop(record, number, sample), out, flip=sample.flip)
         label_map = self._label_map(record, sample) if spec.label_maps else None
         return Batch(frames[0] if spec.is_image else frames, label_map)
 
@@ -164,11 +164,16 @@ class Cut:
             ) from error
         resized = (spec.resize, spec.resize)
         crop = resized_label_crop(label_map, resized, spec.size, sample.top, sample.left)
-        return np.ascontiguousarray(self._flipped(crop, sample))
+        return np.ascontiguousarray(crop[:, ::-1] if sample.flip else crop)
 
-    @staticmethod
-    def _flipped(image: np.ndarray, sample: Sample) -> np.ndarray:
-        return image[:, ::-1] if sample.flip else image
+
+def _copy(image: np.ndarray, out: np.ndarray, *, flip: bool) -> None:
+    """Copies an image `[h, w, c]`, mirrored left to right or as it is."""
+    if not flip:
+        out[...] = image
+        return
+    for channel in range(image.shape[-1]):  # NumPy is slow at rows of three bytes
+        out[..., channel] = image[:, ::-1, channel]
 
 
 def resized_crop(frame: np.ndarray, resize: int, size: int, top: int, left: int) -> np.ndarray:

@@ -2,22 +2,19 @@
 
 An axis order of `b [t] *space c` throughout; a clip has exactly one more axis than an image, the
 leading one of time. Zero padding in time would dim the first and last frames (a factor of ⅔ for
-each 3-tap layer) and so break inflation, see `vidgan_jax.inflation`.
+each 3-tap layer) and so break inflation, see `vidgan_jax.inflation`. How each platform computes it:
+`vidgan_jax.layers.lowering`.
 """
 
-import functools
-import itertools
 import math
-import operator
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
-from vidgan_jax.layers import initializers
+from vidgan_jax.layers import initializers, lowering
+from vidgan_jax.layers.geometry import Geometry
 from vidgan_jax.layers.spectral import spectral_normalize
 
 Padding = Literal["same", "valid"] | int
@@ -37,15 +34,6 @@ def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...
             f"{rank} (time first)"
         )
     return values
-
-
-def pad_time(x: jax.Array, before: int, after: int) -> jax.Array:
-    """Repeats the first frame `before` and the last one `after` times; `x` is `[b, t, ...]`."""
-    if before == 0 and after == 0:
-        return x
-    first = jnp.broadcast_to(x[:, :1], (x.shape[0], before, *x.shape[2:]))
-    last = jnp.broadcast_to(x[:, -1:], (x.shape[0], after, *x.shape[2:]))
-    return jnp.concatenate([first, x, last], axis=1)
 
 
 def conv(
@@ -71,11 +59,12 @@ def conv(
       ValueError: the ranks of `x` and `kernel`, or their channels, disagree; another padding.
     """
     rank = _check_fit(x, kernel)
+    widths = kernel.shape[:rank]
+    pads = pads_of(widths, padding)
+    time = pads[0] if rank > _SPATIAL_AXES else (0, 0)
     strides = per_axis(strides, rank, "strides")
-    pads = pads_of(kernel.shape[:rank], padding)
-    if rank > _SPATIAL_AXES:
-        x = pad_time(x, *pads[0])
-    return _conv(x, kernel, strides, pads[-_SPATIAL_AXES:])
+    geometry = Geometry(x.shape[1:-1], widths, strides, time, tuple(pads[-_SPATIAL_AXES:]))
+    return lowering.conv(geometry, x, kernel)
 
 
 def pads_of(widths: Sequence[int], padding: Padding) -> list[tuple[int, int]]:
@@ -105,104 +94,12 @@ def _check_fit(x: jax.Array, kernel: jax.Array) -> int:
     return rank
 
 
-def _conv(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
-) -> jax.Array:
-    """Padded by zeros in space as told, not at all in time."""
-    if x.ndim - 2 == _SPATIAL_AXES:
-        return _conv_2d(x, kernel, strides, padding)
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_conv_3d_by_taps, strides=strides, padding=padding),
-        default=functools.partial(_conv_3d, strides=strides, padding=[(0, 0), *padding]),
-    )
-
-
-def _conv_2d(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def _conv_3d(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
-    )
-
-
-def _conv_3d_by_taps(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
-) -> jax.Array:
-    """A sum over the kernel's temporal taps of 2D convolutions, frames in the batch; time "valid".
-
-    XLA's own 3D convolution is slow on CPUs: a whole ResNet step (4 clips of 8·64·64, 16 to 128
-    channels) took 8.5 s with it and 2.2 s so, on two cores with jax 0.10.2.
-    """
-    frames = (x.shape[1] - kernel.shape[0]) // strides[0] + 1
-
-    def tap(i: int) -> jax.Array:
-        seen = x[:, i : i + (frames - 1) * strides[0] + 1 : strides[0]]
-        return _conv_2d(seen.reshape(-1, *x.shape[2:]), kernel[i], strides[1:], padding)
-
-    y = functools.reduce(operator.add, map(tap, range(kernel.shape[0])))
-    return y.reshape(x.shape[0], frames, *y.shape[1:])
-
-
-class _Phases(NamedTuple):
-    """Neighbouring output phases of one axis that see the same inputs.
-
-    Output `s·m + r`, for each phase r, sees the inputs `m + first` … `m + first + taps - 1`, the
-    one at `m + d` through the kernel's entry `r + crop - s·d`.
-    """
-
-    first: int
-    taps: int
-    phases: list[int]
-
-
-def _axis_phases(width: int, stride: int) -> list[_Phases]:
-    """The phases of an axis in order; no tap of a kernel is in two of them, none is left out."""
-    crop = (width - stride + 1) // 2
-    groups: list[_Phases] = []
-    for phase in range(stride):
-        last = (phase + crop) // stride
-        first = -((width - 1 - phase - crop) // stride)
-        if groups and groups[-1][:2] == (first, last - first + 1):
-            groups[-1].phases.append(phase)
-        else:
-            groups.append(_Phases(first, last - first + 1, [phase]))
-    return groups
-
-
-def _phase_taps(kernel: jax.Array, axis: int, group: _Phases, stride: int) -> jax.Array:
-    """Cuts a group's taps out: the axis becomes `[phases, taps]`, taps in the inputs' order."""
-    crop = (kernel.shape[axis] - stride + 1) // 2
-    cut = []
-    for phase in group.phases:
-        lowest = phase + crop - stride * (group.first + group.taps - 1)
-        highest = lowest + stride * (group.taps - 1)
-        taps = lax.slice_in_dim(kernel, lowest, highest + 1, stride, axis)
-        cut.append(jnp.flip(taps, axis))
-    return jnp.stack(cut, axis)
-
-
 def conv_transpose(x: jax.Array, kernel: jax.Array, strides: int | Sequence[int] = 1) -> jax.Array:
     """The transposed convolution: every axis comes out `stride` times as long.
 
     `y[s·i + j - crop] += x[i] · kernel[j]` along each axis, where `crop = (k - s + 1) // 2`: the
     ends beyond the output are cut off. (It is PyTorch's with `padding = crop` and `output_padding =
     2·crop - k + s`.) In time the clip goes on beyond its ends with its first and last frame.
-
-    Output positions fall into `s` phases, and each phase is a small convolution of `x` with every
-    `s`-th tap. They are computed as such: nothing is multiplied by the zeros between dilated
-    inputs, nothing is computed beyond the ends and cut off, and phases that see the same inputs
-    are one convolution. (XLA's dilated one took 15 to 60 times as long on two CPU cores, jax
-    0.10.2, kernels of 4×4×4 with stride 2.)
 
     Args:
       x: float `[b, *axes, c_in]`; two axes of space, or time and two axes of space.
@@ -224,45 +121,40 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, strides: int | Sequence[int]
             f"strides (={strides}) must not be above the kernel's widths {widths}: some positions "
             "of the output would see no input"
         )
-    groups = [_axis_phases(k, s) for k, s in zip(widths, strides, strict=True)]
-    before = [max(0, *(-g.first for g in axis)) for axis in groups]
-    after = [max(0, *(g.first + g.taps - 1 for g in axis)) for axis in groups]
-    if rank > _SPATIAL_AXES:
-        x = pad_time(x, before[0], after[0])
-    space = list(zip(before, after, strict=True))[-_SPATIAL_AXES:]
-    padded = jnp.pad(x, ((0, 0),) * (rank - 1) + (*space, (0, 0)))
-    sizes = [n - b - a for n, b, a in zip(padded.shape[1:-1], before, after, strict=True)]
+    return lowering.conv_transpose(_spreading(x.shape[1:-1], widths, strides), x, kernel)
 
-    def phase(*chosen: _Phases) -> jax.Array:
-        """`[b, *axes, *phases, c_out]` of one group of phases along each axis."""
-        window, taps = padded, kernel
-        for axis, group in enumerate(chosen):
-            start = before[axis] + group.first
-            window = lax.slice_in_dim(
-                window, start, start + sizes[axis] + group.taps - 1, 1, 1 + axis
-            )
-            # Axes before this one are two each by now.
-            taps = _phase_taps(taps, 2 * axis, group, strides[axis])
-        # [r0, k0, r1, k1, …, i, o] → [k0, k1, …, i, r0, r1, …, o]
-        order = (*range(1, 2 * rank, 2), 2 * rank, *range(0, 2 * rank, 2), 2 * rank + 1)
-        taps = taps.transpose(order)
-        phases = taps.shape[rank + 1 :]
-        flat = taps.reshape(*taps.shape[: rank + 1], math.prod(phases))
-        y = _conv(window, flat, (1,) * rank, [(0, 0)] * _SPATIAL_AXES)
-        return y.reshape(*y.shape[:-1], *phases)
 
-    def gather(*chosen: _Phases) -> jax.Array:
-        """Joins the phases of the axes that `chosen` leaves open."""
-        if len(chosen) == rank:
-            return phase(*chosen)
-        parts = [gather(*chosen, group) for group in groups[len(chosen)]]
-        return jnp.concatenate(parts, axis=1 + rank + len(chosen))
+def conv_upsampled(x: jax.Array, kernel: jax.Array, factors: int | Sequence[int]) -> jax.Array:
+    """`conv` with "same" padding of data whose every position is repeated `factors` times.
 
-    y = gather()
-    # [b, n0, n1, …, s0, s1, …, o] → [b, n0, s0, n1, s1, …, o]
-    pairs = itertools.chain.from_iterable((1 + i, 1 + rank + i) for i in range(rank))
-    y = y.transpose(0, *pairs, 1 + 2 * rank)
-    return y.reshape(x.shape[0], *(n * s for n, s in zip(sizes, strides, strict=True)), y.shape[-1])
+    On CPUs the upsampled data are never made: their neighbours are equal, so the kernel's entries
+    that see equal ones are added up, and what is left is a transposed convolution. For 3×3×3 and
+    factors of 2 that multiplies 8 times for each output instead of 27.
+
+    Args:
+      x: float `[b, *axes, c_in]`; two axes of space, or time and two axes of space.
+      kernel: float `[*widths, c_in, c_out]`.
+      factors: for all axes, or one for each (time first).
+
+    Returns:
+      float `[b, *(axes · factors), c_out]`.
+
+    Raises:
+      ValueError: the ranks of `x` and `kernel`, or their channels, disagree.
+    """
+    rank = _check_fit(x, kernel)
+    factors = per_axis(factors, rank, "factors")
+    widths = tuple(k + f - 1 for k, f in zip(kernel.shape[:rank], factors, strict=True))
+    return lowering.conv_upsampled(_spreading(x.shape[1:-1], widths, factors), x, kernel)
+
+
+def _spreading(size: Sequence[int], widths: Sequence[int], strides: Sequence[int]) -> Geometry:
+    """Of a transposed convolution of data of a size; it is that of its gradient."""
+    axes = list(zip(size, widths, strides, strict=True))
+    pads = [((k - s + 1) // 2, (k - s) // 2) for _, k, s in axes]
+    time = pads[0] if len(axes) > _SPATIAL_AXES else (0, 0)
+    out = tuple(n * s for n, _, s in axes)
+    return Geometry(out, tuple(widths), tuple(strides), time, tuple(pads[-_SPATIAL_AXES:]))
 
 
 class Conv(nn.Module):
@@ -276,6 +168,8 @@ class Conv(nn.Module):
       init_scale: of the initial kernel, see `vidgan_jax.layers.initializers.kernel`.
       spectral_norm: divide the kernel by its spectral norm.
       padding: "same", "valid" or a number, see `conv`.
+      upsampling: repeat every position so many times before, see `conv_upsampled`; for all axes, or
+        one number for each. Then strides are 1 and padding is "same".
     """
 
     features: int
@@ -285,20 +179,25 @@ class Conv(nn.Module):
     init_scale: float = initializers.PYTORCH_SCALE
     spectral_norm: bool = False
     padding: Padding = "same"
+    upsampling: int | Sequence[int] = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps float `[b, *axes, c]` to `[b, *axes', features]`."""
+        """Maps float `[b, *axes, c]` to `[b, *axes', features]`, computed in that dtype."""
         widths = per_axis(self.kernel_size, x.ndim - 2, "kernel_size")
         shape = (*widths, x.shape[-1], self.features)
         kernel = self.param("kernel", initializers.kernel(self.init_scale), shape)
         if self.spectral_norm:
             kernel = spectral_normalize(self, kernel)
-        y = conv(x, kernel, self.strides, self.padding)
+        kernel = kernel.astype(x.dtype)
+        if max(per_axis(self.upsampling, x.ndim - 2, "upsampling")) > 1:
+            y = conv_upsampled(x, kernel, self.upsampling)
+        else:
+            y = conv(x, kernel, self.strides, self.padding)
         if self.use_bias:
             bias_init = initializers.bias_uniform(math.prod(shape[:-1]))
             y = y + self.param("bias", bias_init, (self.features,))
-        return y
+        return y.astype(x.dtype)
 
 
 class ConvTranspose(nn.Module):
@@ -322,7 +221,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps float `[b, *axes, c]` to `[b, *(axes · strides), features]`."""
+        """Maps float `[b, *axes, c]` to `[b, *(axes · strides), features]`, as `Conv` does."""
         rank = x.ndim - 2
         widths = per_axis(self.kernel_size, rank, "kernel_size")
         # An output sees one in ∏s of the kernel's taps.
@@ -331,8 +230,8 @@ class ConvTranspose(nn.Module):
         kernel = self.param("kernel", initializers.kernel(self.init_scale, share=1 / phases), shape)
         if self.spectral_norm:
             kernel = spectral_normalize(self, kernel)
-        y = conv_transpose(x, kernel, self.strides)
+        y = conv_transpose(x, kernel.astype(x.dtype), self.strides)
         if self.use_bias:
             fan_in = max(1, math.prod(shape[:-1]) // phases)
             y = y + self.param("bias", initializers.bias_uniform(fan_in), (self.features,))
-        return y
+        return y.astype(x.dtype)

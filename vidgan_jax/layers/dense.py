@@ -22,10 +22,10 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps float `[..., c]` to `[..., features]`."""
+        """Maps float `[..., c]` to `[..., features]`, computed in the dtype of the data."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", initializers.kernel(self.init_scale), shape)
         if self.spectral_norm:
             kernel = spectral_normalize(self, kernel)
         bias = self.param("bias", initializers.bias_uniform(shape[0]), (self.features,))
-        return x @ kernel + bias
+        return (x @ kernel.astype(x.dtype) + bias).astype(x.dtype)

@@ -19,6 +19,7 @@ import numpy as np
 from flax import linen as nn
 from flax import struct
 from jax import lax
+from jax.typing import DTypeLike
 
 from vidgan_jax.layers import initializers
 from vidgan_jax.layers.conv import Padding, conv, pads_of, per_axis
@@ -177,6 +178,7 @@ def conv_labels(
     kernel: jax.Array,
     stride: int = 1,
     padding: Padding = "same",
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """`conv` of the one-hot map.
 
@@ -193,18 +195,23 @@ def conv_labels(
       kernel: float `[k, k, n, c]`.
       stride: of both axes.
       padding: as for `conv`.
+      dtype: of the result, and of the convolution's data; None for the kernel's.
 
     Returns:
-      float `[b, h', w', c]`.
+      `[b, h', w', c]`.
     """
+    dtype = kernel.dtype if dtype is None else dtype
     if not isinstance(labels, LabelMap):
-        return conv(labels.astype(kernel.dtype), kernel, stride, padding)
-    return lax.platform_dependent(
-        labels,
-        kernel,
-        cpu=functools.partial(conv_by_rows, stride=stride, padding=padding),
-        default=functools.partial(conv_one_hot, stride=stride, padding=padding),
-    )
+        return conv(labels.astype(dtype), kernel.astype(dtype), stride, padding)
+
+    # Not in `dtype`: rows and their gradients are added one after the other, by the thousand.
+    def by_rows(labels: LabelMap, kernel: jax.Array) -> jax.Array:
+        return conv_by_rows(labels, kernel, stride, padding).astype(dtype)
+
+    def one_hot(labels: LabelMap, kernel: jax.Array) -> jax.Array:
+        return conv_one_hot(labels, kernel.astype(dtype), stride, padding)
+
+    return lax.platform_dependent(labels, kernel, cpu=by_rows, default=one_hot)
 
 
 def conv_one_hot(
@@ -268,10 +275,12 @@ class LabelConv(nn.Module):
     Attributes:
       features: output channels.
       init_scale: of the initial kernel, see `vidgan_jax.layers.initializers.kernel`.
+      dtype: that it computes in, which a label map can't tell it; None for its parameters'.
     """
 
     features: int
     init_scale: float = initializers.PYTORCH_SCALE
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, labels: LabelMap) -> jax.Array:
@@ -279,7 +288,8 @@ class LabelConv(nn.Module):
         shape = (3, 3, labels.channels.count, self.features)
         kernel = self.param("kernel", initializers.kernel(self.init_scale), shape)
         bias_init = initializers.bias_uniform(9 * labels.channels.count)
-        return conv_labels(labels, kernel) + self.param("bias", bias_init, (self.features,))
+        y = conv_labels(labels, kernel, dtype=self.dtype)
+        return (y + self.param("bias", bias_init, (self.features,))).astype(y.dtype)
 
 
 class LabelledConv(nn.Module):
@@ -307,7 +317,7 @@ class LabelledConv(nn.Module):
         """Maps frames `[b, [t,] h, w, c]` and a label map `[b, h, w]` to `[b, [t,] h', w', f]`.
 
         Args:
-          x: frames.
+          x: frames, in the dtype to compute in.
           labels: a map, or a one-hot map of fractions.
         """
         rank = x.ndim - 2
@@ -318,9 +328,9 @@ class LabelledConv(nn.Module):
         bias_init = initializers.bias_uniform(math.prod(shape[:-1]))
         bias = self.param("bias", bias_init, (self.features,))
         of_labels, of_frames = jnp.split(kernel, [channels], axis=-2)
-        strides = (self.stride,) * 2
-        if rank == 2:
-            y = conv_labels(labels, of_labels, self.stride, self.padding) + bias
-            return conv(x, of_frames, strides, self.padding) + y
-        y = conv_labels(labels, of_labels.sum(axis=0), self.stride, self.padding) + bias
-        return conv(x, of_frames, (1, *strides), self.padding) + y[:, None]
+        strides = (1,) * (rank - 2) + (self.stride,) * 2
+        if rank == 3:
+            of_labels = of_labels.sum(axis=0)
+        y = conv_labels(labels, of_labels, self.stride, self.padding, x.dtype) + bias
+        frames = conv(x, of_frames.astype(x.dtype), strides, self.padding)
+        return (frames + (y[:, None] if rank == 3 else y)).astype(x.dtype)

@@ -5,12 +5,13 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from vidgan_jax.layers import native_conv
 from vidgan_jax.layers.conv import per_axis
+from vidgan_jax.layers.precision import leave
 
 
 def upsample_nearest(x: jax.Array, factors: int | Sequence[int]) -> jax.Array:
@@ -23,10 +24,7 @@ def upsample_nearest(x: jax.Array, factors: int | Sequence[int]) -> jax.Array:
     Returns:
       `[b, *(axes · factors), c]`.
     """
-    for axis, factor in enumerate(per_axis(factors, x.ndim - 2, "factors"), start=1):
-        if factor > 1:
-            x = jnp.repeat(x, factor, axis=axis)
-    return x
+    return native_conv.upsample(x, per_axis(factors, x.ndim - 2, "factors"))
 
 
 def avg_pool(
@@ -45,7 +43,7 @@ def avg_pool(
       count_padding: whether positions beyond the edge are zeros, or nothing.
 
     Returns:
-      `[b, *axes', c]`.
+      `[b, *axes', c]`, in the dtype of `x`; the sums are float32 at least.
 
     Raises:
       ValueError: not one window and stride an axis, or an odd window wider than 1 over time whose
@@ -59,12 +57,12 @@ def avg_pool(
             "count_padding=False leaves them out"
         )
     padding = [(_beyond(k),) * 2 for k in window]
-    total = nn.pool(x, 0.0, lax.add, window, strides, padding)
+    total = nn.pool(leave(x), 0.0, lax.add, window, strides, padding)
     if count_padding:
-        return total / math.prod(window)
+        return (total / math.prod(window)).astype(x.dtype)
     axes = zip(x.shape[1:-1], window, strides, strict=True)
     counts = functools.reduce(np.multiply.outer, (seen_by_windows(*axis) for axis in axes))
-    return total / counts[..., None].astype(x.dtype)
+    return (total / counts[..., None].astype(total.dtype)).astype(x.dtype)
 
 
 def seen_by_windows(size: int, window: int, stride: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from vidgan_jax.layers import BatchNorm, Conv, ConvTranspose
 from vidgan_jax.layers.initializers import DCGAN_STDDEV
+from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.models.stages import (
     BASE_SIZE,
     base_frames,
@@ -38,6 +39,7 @@ class Layout:
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
       batch_norm: after every layer but the generator's last, the discriminator's first and last.
       spectral_norm: of every layer.
+      dtype: that the layers compute in, "bfloat16"; None for that of the data.
     """
 
     size: int
@@ -48,6 +50,7 @@ class Layout:
     init_scale: float = 0.0
     batch_norm: bool = True
     spectral_norm: bool = True
+    dtype: str | None = None
 
     @property
     def stages(self) -> list[int]:
@@ -109,8 +112,9 @@ class DcganTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """Maps latents float `[b, z]` to `[b, [t,] size/2, size/2, features]`."""
+        """Maps latents float `[b, z]` to `[b, [t,] size/2, size/2, features]`, in its dtype."""
         normalised = self.layout.batch_norm
+        z = enter(z, self.layout.dtype)
         x = z.reshape(z.shape[0], *(1,) * len(self.layout.base), z.shape[-1])
         for i, channels in enumerate(self.layout.stages):
             x = up(self.layout, i - 1, channels, f"deconv_{i}", use_bias=not normalised)(x)
@@ -139,7 +143,8 @@ class DcganGenerator(nn.Module):
         refuse_condition(cond)
         x = DcganTrunk(self.layout, name="trunk")(z)
         last = len(self.layout.stages) - 1
-        return jnp.tanh(up(self.layout, last, self.channels, "deconv_img", use_bias=True)(x))
+        to_frames = up(self.layout, last, self.channels, "deconv_img", use_bias=True)
+        return jnp.tanh(leave(to_frames(x)))
 
 
 class DcganDiscriminator(nn.Module):
@@ -165,6 +170,7 @@ class DcganDiscriminator(nn.Module):
             kind = f"be clips of {layout.num_frames} frames" if layout.num_frames else "be images"
             raise ValueError(f"input {x.shape} must {kind}")
         last = len(layout.stages) - 1
+        x = enter(x, layout.dtype)
         for i in reversed(range(last + 1)):
             x = Conv(
                 layout.stages[i],
@@ -186,4 +192,4 @@ class DcganDiscriminator(nn.Module):
             padding="valid",
             name="conv_logit",
         )
-        return to_logit(x).reshape(x.shape[0])
+        return leave(to_logit(x)).reshape(x.shape[0])

@@ -19,6 +19,7 @@ from vidgan_jax.layers.labels import (
     pool_labels,
     read_label_map,
 )
+from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.types import OUTPUTS
 
 _WIDTH = 4
@@ -99,6 +100,7 @@ class SpadeDiscriminator(nn.Module):
       padding: zeros on each side in space of every convolution; 0 for as many as "same" has.
       spectral_norm: of all layers but the first and the logits'.
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
+      dtype: that the network computes in, "bfloat16"; None for that of the data.
     """
 
     labels: LabelChannels
@@ -111,6 +113,7 @@ class SpadeDiscriminator(nn.Module):
     padding: int = 0
     spectral_norm: bool = True
     init_scale: float = 0.0
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None) -> tuple[jax.Array, ...]:
@@ -128,6 +131,7 @@ class SpadeDiscriminator(nn.Module):
         """
         self._check(x)
         labels: LabelMap | jax.Array = read_label_map(cond, self.labels, self.size, x.shape[0])
+        x = enter(x, self.dtype)
         rank, logits, features = x.ndim - 2, [], []
         for i in range(self.scales):
             if i:
@@ -143,7 +147,7 @@ class SpadeDiscriminator(nn.Module):
                 name=f"scale_{i}",
             )
             of_scale, activations = patches(x, labels)
-            logits.append(of_scale)
+            logits.append(leave(of_scale))
             features.append(activations)
         if not self.is_initializing():
             self.sow(

@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from vidgan_jax.layers import Conv, Dense, avg_pool, upsample_nearest
 from vidgan_jax.layers.initializers import PYTORCH_SCALE
+from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.models.stages import (
     base_frames,
     check_size,
@@ -129,23 +130,27 @@ class ResnetBlock(nn.Module):
       features: output channels; where they differ from the input's, the skip is a 1×1 convolution.
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
       spectral_norm: of all convolutions.
+      upsampling: x is upsampled before, by nearest neighbour, so many times along all axes, or
+        along each. Activations and 1×1 convolutions are done before that all the same, which
+        makes no difference but to the work, and the first convolution with it.
     """
 
     features: int
     init_scale: float = PYTORCH_SCALE
     spectral_norm: bool = False
+    upsampling: int | Sequence[int] = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps float `[b, *axes, c]` to `[b, *axes, features]`."""
+        """Maps float `[b, *axes, c]` to `[b, *(axes · upsampling), features]`."""
         hidden = min(x.shape[-1], self.features)
         scale, sn = self.init_scale, self.spectral_norm
         conv = functools.partial(Conv, init_scale=scale, spectral_norm=sn)
-        dx = conv(hidden, name="conv_0")(activation(x))
+        dx = conv(hidden, upsampling=self.upsampling, name="conv_0")(activation(x))
         dx = conv(self.features, name="conv_1")(activation(dx))
         if x.shape[-1] != self.features:
             x = conv(self.features, 1, use_bias=False, name="conv_s")(x)
-        return x + _BRANCH_SCALE * dx
+        return upsample_nearest(x, self.upsampling) + _BRANCH_SCALE * dx
 
 
 class ResnetGenerator(nn.Module):
@@ -163,6 +168,7 @@ class ResnetGenerator(nn.Module):
       layout: a name of `LAYOUTS`.
       num_classes: classes, chosen by an embedding beside the latent; 0 for none.
       embed_dim: length of a class's embedding.
+      dtype: that the layers compute in, "bfloat16"; None for that of the data.
     """
 
     size: int
@@ -176,6 +182,7 @@ class ResnetGenerator(nn.Module):
     layout: str = "resnet"
     num_classes: int = 0
     embed_dim: int = 0
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, z: jax.Array, cond: jax.Array | None = None) -> jax.Array:
@@ -194,17 +201,26 @@ class ResnetGenerator(nn.Module):
         scale, sn = self.init_scale, self.spectral_norm
         axes = ((frames,) if frames else ()) + (base, base)
         width = _width(blocks.start, self)
-        z = self._with_class(z, cond, unit=blocks.unit_embedding)
+        z = enter(self._with_class(z, cond, unit=blocks.unit_embedding), self.dtype)
         x = Dense(math.prod(axes) * width, scale, sn, name="fc")(z)
         x = x.reshape(z.shape[0], *axes, width)
+        rank, factors = x.ndim - 2, (1,) * (x.ndim - 2)
         for i, multiples in enumerate(blocks.gen):
             for name, multiple in zip(block_names(i, len(multiples)), multiples, strict=True):
-                x = ResnetBlock(_width(multiple, self), scale, sn, name=name)(x)
+                x = ResnetBlock(_width(multiple, self), scale, sn, factors, name=name)(x)
+                factors = (1,) * rank
             if i < blocks.stages:
-                x = upsample_nearest(x, scales(x.ndim - 2, i in self.time_stages))
-        kernel = (3, *(blocks.image_kernel,) * 2)[-(x.ndim - 2) :]
-        to_frames = Conv(self.channels, kernel, init_scale=scale, spectral_norm=sn, name="conv_img")
-        return jnp.tanh(to_frames(activation(x)))
+                # Left to the layer that follows, which has less to do before it.
+                factors = scales(rank, i in self.time_stages)
+        to_frames = Conv(
+            self.channels,
+            (3, *(blocks.image_kernel,) * 2)[-rank:],
+            init_scale=scale,
+            spectral_norm=sn,
+            upsampling=factors,
+            name="conv_img",
+        )
+        return jnp.tanh(leave(to_frames(activation(x))))
 
     def _with_class(self, z: jax.Array, cond: jax.Array | None, *, unit: bool) -> jax.Array:
         """Latents with their class's embedding behind them, `[b, z + embed_dim]`."""
@@ -236,6 +252,7 @@ class ResnetDiscriminator(nn.Module):
       spectral_norm: of all layers.
       layout: a name of `LAYOUTS`.
       num_classes: classes, each with a logit of its own; 0 for none.
+      dtype: that the layers compute in, "bfloat16"; None for that of the data.
     """
 
     size: int
@@ -246,6 +263,7 @@ class ResnetDiscriminator(nn.Module):
     spectral_norm: bool = False
     layout: str = "resnet"
     num_classes: int = 0
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None) -> jax.Array:
@@ -268,7 +286,7 @@ class ResnetDiscriminator(nn.Module):
         from_frames = Conv(
             self.features, kernel, init_scale=scale, spectral_norm=sn, name="conv_img"
         )
-        x = from_frames(x)
+        x = from_frames(enter(x, self.dtype))
         for i, multiples in zip(reversed(range(len(blocks.disc))), blocks.disc, strict=True):
             if i < blocks.stages:
                 factors = scales(x.ndim - 2, i in self.time_stages)
@@ -277,7 +295,7 @@ class ResnetDiscriminator(nn.Module):
             for name, multiple in zip(block_names(i, len(multiples)), multiples, strict=True):
                 x = ResnetBlock(_width(multiple, self), scale, sn, name=name)(x)
         x = activation(x).reshape(x.shape[0], -1)
-        logits = Dense(max(1, self.num_classes), scale, sn, name="fc")(x)
+        logits = leave(Dense(max(1, self.num_classes), scale, sn, name="fc")(x))
         if not self.num_classes:
             refuse_condition(cond)
             return logits[:, 0]

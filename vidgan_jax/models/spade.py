@@ -24,6 +24,7 @@ from vidgan_jax.layers import (
 )
 from vidgan_jax.layers.initializers import PYTORCH_SCALE
 from vidgan_jax.layers.labels import LabelChannels, LabelConv, LabelMap, pyramid, read_label_map
+from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.models.patchgan import SpadeDiscriminator
 from vidgan_jax.models.spade_encoder import SpadeEncoder
 from vidgan_jax.models.stages import base_frames, scales
@@ -67,7 +68,7 @@ class SpadeNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, maps: Pyramid) -> jax.Array:
         """Maps float `[b, [t,] h, w, c]` to the same shape; `maps` holds the map of h×h."""
-        shared = LabelConv(self.label_features, self.init_scale, name="mlp_shared")
+        shared = LabelConv(self.label_features, self.init_scale, x.dtype, name="mlp_shared")
         size = x.shape[-2]
         if size not in maps:
             known = ", ".join(map(str, maps))
@@ -78,7 +79,8 @@ class SpadeNorm(nn.Module):
         build = functools.partial(_ConvPart, x.shape[-1], seen.shape[-1], self.init_scale)
         parts = [build(name=name) for name in ("mlp_gamma", "mlp_beta")]
         # One convolution: of few channels each, two take up to 1.7 times as long.
-        both = conv(seen, jnp.concatenate([part.kernel for part in parts], axis=-1))
+        kernel = jnp.concatenate([part.kernel for part in parts], axis=-1)
+        both = conv(seen, kernel.astype(seen.dtype))
         halves = zip(parts, jnp.split(both, 2, axis=-1), strict=True)
         gamma, beta = (part(half) for part, half in halves)
         if x.ndim == 5:  # the same for all frames
@@ -109,7 +111,7 @@ class _ConvPart(nn.Module):
 
     def __call__(self, y: jax.Array) -> jax.Array:
         """Adds the bias to the kernel's part of the result."""
-        return y + self.bias
+        return (y + self.bias).astype(y.dtype)
 
 
 class SpadeBlock(nn.Module):
@@ -167,6 +169,7 @@ class SpadeGenerator(nn.Module):
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
       encoder: of real examples to latents (VAE); None for none.
       channels: colour channels.
+      dtype: that the network computes in, "bfloat16"; None for that of the data.
     """
 
     labels: LabelChannels
@@ -185,6 +188,7 @@ class SpadeGenerator(nn.Module):
     init_scale: float = 0.0
     encoder: SpadeEncoder | None = None
     channels: int = 3
+    dtype: str | None = None
 
     @nn.compact
     def __call__(
@@ -211,7 +215,7 @@ class SpadeGenerator(nn.Module):
         frames = base_frames(self.num_frames, len(widths) - 1, self.time_stages)
         labels = read_label_map(cond, self.labels, self.size, z.shape[0])
         maps = pyramid(labels, (self.base_size << i for i in range(len(widths))))
-        z = self._encode(z, style)
+        z = enter(self._encode(z, style), self.dtype)
         x = self._begin(z, maps[self.base_size], frames, widths[0])
         stage = 0
         for name, upsampled, features in self._blocks(widths):
@@ -227,7 +231,7 @@ class SpadeGenerator(nn.Module):
                 name=name,
             )(x, maps)
         to_frames = Conv(self.channels, init_scale=self.init_scale, name="conv_img")
-        return jnp.tanh(to_frames(activation(x)))
+        return jnp.tanh(leave(to_frames(activation(x))))
 
     def _widths(self) -> list[int]:
         """Channels from the small end up, one number for each resolution."""
@@ -271,7 +275,7 @@ class SpadeGenerator(nn.Module):
         if self.start == "dense":
             x = Dense(math.prod(axes) * width, self.init_scale, name="fc")(z)
             return x.reshape(z.shape[0], *axes, width)
-        x = LabelConv(width, self.init_scale, name="fc")(labels)
+        x = LabelConv(width, self.init_scale, z.dtype, name="fc")(labels)
         return jnp.broadcast_to(x[:, None], (x.shape[0], *axes, width)) if frames else x
 
     def _encode(self, z: jax.Array, style: jax.Array | None) -> jax.Array:

@@ -10,6 +10,7 @@ import jax
 from flax import linen as nn
 
 from vidgan_jax.layers import Conv, Dense, InstanceNorm
+from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.models.stages import base_frames, num_stages, scales
 
 _MOST = 8  # times `features`: most channels anywhere
@@ -26,6 +27,7 @@ class SpadeEncoder(nn.Module):
       time_stages: halvings of resolution that halve time too, 0 the last (8×8 to 4×4). Clips only.
       spectral_norm: of the convolutions.
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
+      dtype: that the layers compute in, "bfloat16"; None for that of the data.
     """
 
     size: int
@@ -35,6 +37,7 @@ class SpadeEncoder(nn.Module):
     time_stages: Sequence[int] = (0, 1, 2)
     spectral_norm: bool = True
     init_scale: float = 0.0
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -54,7 +57,7 @@ class SpadeEncoder(nn.Module):
         ):
             kind = f"clips of {self.num_frames} frames" if self.num_frames else "images"
             raise ValueError(f"style {frames.shape} must be {kind}")
-        x = resize_bilinear(frames, self.size)
+        x = enter(resize_bilinear(frames, self.size), self.dtype)
         for i in range(stages):
             x = Conv(
                 self.features * min(1 << i, _MOST),
@@ -68,7 +71,7 @@ class SpadeEncoder(nn.Module):
             x = jax.nn.leaky_relu(InstanceNorm(name=f"norm_{i}")(x), 0.2)
         x = x.reshape(x.shape[0], -1)
         mean = Dense(self.z_dim, self.init_scale, name="fc_mu")(x)
-        return mean, Dense(self.z_dim, self.init_scale, name="fc_var")(x)
+        return leave(mean), leave(Dense(self.z_dim, self.init_scale, name="fc_var")(x))
 
 
 def resize_bilinear(x: jax.Array, size: int) -> jax.Array:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vidgan_jax.layers.precision import leave
 from vidgan_jax.models.dcgan import DcganGenerator, DcganTrunk, Layout, up
 from vidgan_jax.models.stages import refuse_condition
 from vidgan_jax.types import OUTPUTS
@@ -41,8 +42,9 @@ class VganGenerator(nn.Module):
         layout, last = self.layout, len(self.layout.stages) - 1
         x = DcganTrunk(layout, name="trunk")(z)
         to_foreground = up(layout, last, self.channels, "deconv_foreground", use_bias=True)
-        foreground = jnp.tanh(to_foreground(x))
-        mask = jax.nn.sigmoid(up(layout, last, 1, "deconv_mask", use_bias=True)(x))
+        foreground = jnp.tanh(leave(to_foreground(x)))
+        to_mask = up(layout, last, 1, "deconv_mask", use_bias=True)
+        mask = jax.nn.sigmoid(leave(to_mask(x)))
         still = dataclasses.replace(layout, num_frames=0)
         background = DcganGenerator(still, self.channels, name="background")(z)
         if layout.num_frames:

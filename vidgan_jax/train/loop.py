@@ -4,38 +4,33 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
-import math
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import traverse_util
 from flax.typing import VariableDict
 from jax.sharding import Mesh
 
 from vidgan_jax import files
-from vidgan_jax.data import media
-from vidgan_jax.data.clips import ClipIterator, evaluation_loader, training_loader
-from vidgan_jax.data.labels import colorize
+from vidgan_jax.data.clips import ClipIterator, training_loader
 from vidgan_jax.data.records import ClipSource, RecordError
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
 from vidgan_jax.train import sharding
 from vidgan_jax.train.checkpoint import Checkpoints, Weights, make_meta
+from vidgan_jax.train.metrics import LateMetrics
+from vidgan_jax.train.samples import Sampler
 from vidgan_jax.train.state import GanState, create_state, with_moments
-from vidgan_jax.train.step import Game, TrainStep, forward, to_uint8
+from vidgan_jax.train.step import Game, TrainStep
+from vidgan_jax.train.stopping import stop_requests
 from vidgan_jax.train.writers import MetricsWriter
-from vidgan_jax.types import ClipSpec, PyTree
-
-SAMPLES = "samples"
+from vidgan_jax.types import Metrics, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +170,7 @@ def train(
             files.write_json(workdir / "config.json", meta)
         if start >= num_steps:
             return Outcome(start, num_steps)
+        loader.start_prefetch()  # the first batches are read while programs are compiled
         sampler = Sampler(experiment, mesh, workdir, fps=meta["fps"], source=source)
         train_step = TrainStep(game, mesh, frozen)
         run = _Run(experiment, mesh, train_step, sampler, checkpoints, loader, meta, num_steps)
@@ -272,7 +268,7 @@ class _Run:
     experiment: Experiment
     mesh: Mesh
     train_step: TrainStep
-    sampler: "Sampler"
+    sampler: Sampler
     checkpoints: Checkpoints
     loader: ClipIterator
     meta: Mapping[str, Any]
@@ -283,13 +279,18 @@ class _Run:
     ) -> Outcome:
         """Steps `start` to `num_steps`. Order: step, metrics, samples, save, next batch."""
         train = self.experiment.config.train
-        late = _LateMetrics(writer, report, start, train.batch_size)
+        late = LateMetrics(writer, report, start, train.batch_size)
+        metrics: Metrics = {}
         newest: dict[str, jax.Array] = {}  # since the last logged step: lazy terms have gaps
         step, last = start, False
-        with _stop_requests() as stopped:
+        with stop_requests() as stopped:
             while not last:
                 try:
-                    batch = sharding.put_batch(next(self.loader), self.mesh)
+                    # While the step before is computed: its call returned at once. The loader has
+                    # the next batches ready and the copy to the devices is only begun here, so
+                    # that holding a second batch there would save no time.
+                    with late.waiting_for_data(metrics):
+                        batch = sharding.put_batch(next(self.loader), self.mesh)
                 except RecordError:  # costs no step so far
                     late.flush()
                     if step > start:
@@ -316,7 +317,8 @@ class _Run:
 
     def _save(self, state: GanState, step: int) -> None:
         """Starts a save, of a state that is worth one."""
-        if not bool(_is_finite((state.gen.variables, state.disc.variables, state.ema_variables))):
+        weights = (state.gen.variables, state.disc.variables, state.ema_variables)
+        if not jax.device_get(_is_finite(weights)):
             raise FloatingPointError(
                 f"weights are not finite at step {step}, and were not saved; lower the learning "
                 "rates and go on from the last checkpoint"
@@ -328,137 +330,3 @@ class _Run:
 @jax.jit
 def _is_finite(tree: PyTree) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-class _LateMetrics:
-    """Fetches metrics one logged step late, so that the host never waits for the step in flight."""
-
-    def __init__(
-        self, writer: MetricsWriter, report: ProgressReport, start: int, batch_size: int
-    ) -> None:
-        self._writer, self._report = writer, report
-        self._start, self._batch_size = start, batch_size
-        self._first_step = start + 1
-        self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
-        self._note = ""
-
-    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes a step's metrics and writes those of the one before."""
-        self.flush()
-        self._pending = (step, metrics)
-
-    def flush(self) -> None:
-        """Writes what is pending.
-
-        Raises:
-          FloatingPointError: a value is not finite.
-        """
-        if self._pending is None:
-            return
-        step, metrics = self._pending
-        self._pending = None
-        values = {name: float(value) for name, value in sorted(jax.device_get(metrics).items())}
-        if bad := [name for name, value in values.items() if not math.isfinite(value)]:
-            raise FloatingPointError(
-                f"{', '.join(bad)} not finite at step {step}; lower the learning rates, or start "
-                "again from a checkpoint in the workdir"
-            )
-        self._writer.write(step, {**values, "clips_per_s": round(self._rate(step), 3)})
-        losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("D", "G") if name in values)
-        self._note = f"{losses}, "
-
-    def progress(self, step: int, *, last: bool = False) -> None:
-        """Shows the rate and the newest losses."""
-        if last:
-            self.flush()
-        if step == self._first_step:
-            # What compiling took says nothing about the time left.
-            self._start = step
-            self._report.restart_clock(step)
-        self._report.update(
-            step, f"step {step}, {self._note}{self._rate(step):.1f} clips/s", last=last
-        )
-
-    def _rate(self, step: int) -> float:
-        return (step - self._start) * self._batch_size / self._report.elapsed_s
-
-
-class Sampler:
-    """Pictures of the averaged generator at the same latents, at any step.
-
-    Of networks that take label maps, each beside its map: the split's first ones, their centres.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        mesh: Mesh,
-        workdir: Path,
-        *,
-        fps: float,
-        source: ClipSource,
-    ) -> None:
-        self._folder, self._fps = workdir / SAMPLES, fps
-        train = experiment.config.train
-        key = jax.random.fold_in(jax.random.key(train.seed), 0x5A3B1E)
-        latents = jax.random.normal(key, (train.num_samples, experiment.config.model.z_dim))
-        everywhere = sharding.replicated(mesh)
-        self._label_maps: np.ndarray | None = None
-        inputs: tuple[Any, ...] = (latents,)
-        if experiment.clip_spec.label_maps:
-            self._label_maps = _first_label_maps(source, experiment.clip_spec, train.num_samples)
-            inputs = (latents, self._label_maps)
-
-        def sample(variables: Any) -> jax.Array:
-            return to_uint8(forward(experiment.generator, variables, *inputs))
-
-        self._sample = jax.jit(sample, out_shardings=everywhere)
-
-    def write(self, state: GanState, step: int) -> None:
-        """Writes `samples/STEP.png`, and `.mp4` for clips; every process must call it."""
-        examples = np.asarray(self._sample(state.ema_variables))
-        if jax.process_index() != 0:
-            return
-        if self._label_maps is not None:
-            maps = colorize(self._label_maps)
-            if examples.ndim == 5:
-                maps = np.broadcast_to(maps[:, None], examples.shape)
-            examples = np.concatenate([maps, examples], axis=-2)
-        examples = media.enlarge(examples)
-        path = self._folder / f"{step:08d}.png"
-        if examples.ndim == 4:
-            media.write_png(path, media.tile_images(examples))
-            return
-        media.write_png(path, media.filmstrips(examples))
-        loops = max(1, round(4 * self._fps / examples.shape[1]))  # about 4 s to look at
-        grid = media.tile_images(examples)
-        media.write_mp4(path.with_suffix(".mp4"), grid, fps=self._fps, loops=loops)
-
-
-def _first_label_maps(source: ClipSource, spec: ClipSpec, num: int) -> np.ndarray:
-    """The split's first `num` maps, `[num, h, w]`; again from the first where there are fewer."""
-    with evaluation_loader(source, spec, batch_size=num, num_threads=0) as loader:
-        found = np.asarray(next(loader).label_map)
-    return np.resize(found, (num, *found.shape[1:]))
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[list[signal.Signals]]:
-    """Lists SIGTERM or Ctrl-C as it comes, so that the loop can save; a second acts as usual."""
-    stopped: list[signal.Signals] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped  # signals can be caught in the main thread only
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        stopped.append(signal.Signals(number))
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

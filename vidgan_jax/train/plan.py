@@ -19,6 +19,7 @@ from vidgan_jax.types import PyTree
 # Bytes of a step's temporaries for one byte of layer outputs: an activation follows every
 # convolution, and both are kept for the backward pass. Against XLA's own figures (bench.py).
 _OUTPUTS_KEPT = 2.0
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +117,7 @@ def make_plan(
         "networks": {
             name: {
                 "parameters": layers[0].parameters,
+                "dtype": _dtypes(experiment)[name],
                 "layers": [dataclasses.asdict(layer) for layer in layers],
             }
             for name, layers in networks.items()
@@ -146,14 +148,21 @@ def make_plan(
     }
 
 
+def _dtypes(experiment: Experiment) -> dict[str, str]:
+    """What each network computes in."""
+    model = experiment.config.model
+    return {"generator": model.gen_dtype, "discriminator": model.disc_dtype}
+
+
 def _memory(
     experiment: Experiment, networks: Mapping[str, list[Layer]], per_device: int
 ) -> dict[str, int]:
     """Bytes on each device: the state exactly, a step's temporaries by a rule of thumb."""
     game = loop.make_game(experiment, 1)
     state = jax.eval_shape(functools.partial(loop.initial_state, experiment, game))
+    sizes = {name: _DTYPE_BYTES[dtype] for name, dtype in _dtypes(experiment).items()}
     outputs = {
-        name: 4 * sum(math.prod(layer.output) for layer in layers if layer.is_leaf)
+        name: sizes[name] * sum(math.prod(layer.output) for layer in layers if layer.is_leaf)
         for name, layers in networks.items()
     }
     gen, disc = outputs["generator"], outputs["discriminator"]
@@ -174,7 +183,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     """Shows a plan to people."""
     console = Console()
     for name, network in plan["networks"].items():
-        table = Table(title=f"{name}: {network['parameters']:,} parameters")
+        computes = "" if network["dtype"] == "float32" else f", computes in {network['dtype']}"
+        table = Table(title=f"{name}: {network['parameters']:,} parameters{computes}")
         table.add_column("layer")
         table.add_column("kind")
         table.add_column("output (one example)")
