@@ -22,6 +22,3 @@ install_package() {
     touch "$stamp"
   fi
 }
-
-# Memory in large pages, where the system gives them to those who ask: steps on CPUs take a tenth less.
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}

@@ -140,7 +140,7 @@ def show(rows: Sequence[Row], chosen: Sequence[str] = ()) -> None:
     """
     machine = f"{jax.devices()[0].device_kind} × {jax.device_count()}, jax {jax.__version__}"
     table = Table(title=machine)
-    table.add_column("", overflow="fold")
+    table.add_column("", overflow="fold", min_width=22 if chosen else None)
     figures = dict.fromkeys(chosen or (key for row in rows for key in row if key != "what"))
     columns = figures if chosen or len(rows) > len(figures) else [row["what"] for row in rows]
     for column in columns:
