@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vidgan_jax.layers import conv_transpose, conv_upsampled, lowering, upsample_nearest
-from vidgan_jax.layers.conv import conv, pads_of
+from vidgan_jax.layers.conv import Padding, conv, pads_of, spreading
 from vidgan_jax.layers.geometry import Geometry
 from vidgan_jax.layers.lowering import Forms
 
@@ -85,10 +85,10 @@ def test_convolution(
     size: tuple[int, ...],
     widths: tuple[int, ...],
     strides: tuple[int, ...],
-    padding: str,
+    padding: Padding,
     channels: tuple[int, int],
 ) -> None:
-    pads = pads_of(widths, padding)  # type: ignore[arg-type]
+    pads = pads_of(widths, padding)
     time = pads[0] if len(size) == 3 else (0, 0)
     geometry = Geometry(size, widths, strides, time, tuple(pads[-2:]))
     x, kernel = draw(2, *size, channels[0]), draw(*widths, *channels)
@@ -103,11 +103,7 @@ def test_transposed_and_upsampled_convolution(
     kernel_widths = widths
     if upsampled:
         widths = tuple(k + s - 1 for k, s in zip(widths, strides, strict=True))
-    axes = list(zip(size, widths, strides, strict=True))
-    pads = [((k - s + 1) // 2, (k - s) // 2) for _, k, s in axes]
-    whole = tuple(n * s for n, _, s in axes)
-    time = pads[0] if len(size) == 3 else (0, 0)
-    geometry = Geometry(whole, widths, strides, time, tuple(pads[-2:]))
+    geometry = spreading(size, widths, strides)
     assert geometry.out == size
     assert geometry.widths_upsampled == kernel_widths or not upsampled
     cpu, native = (
@@ -144,7 +140,7 @@ def test_every_order_of_differentiation_is_closed(
     function, native = FUNCTIONS[name]
     x, kernels = draw(2, 2, 4, 4, 2), (draw(4, 3, 4, 2, 2), draw(4, 3, 4, 2, 2))
 
-    def third(x: jax.Array, kernels: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def third(x: jax.Array, kernels: tuple[jax.Array, ...]) -> jax.Array:
         def critic(x: jax.Array) -> jax.Array:
             for kernel in kernels:
                 x = jnp.tanh(function(x, kernel))
@@ -153,7 +149,7 @@ def test_every_order_of_differentiation_is_closed(
         def penalty(x: jax.Array) -> jax.Array:
             return jnp.sum(jnp.square(jax.grad(critic)(x)))
 
-        return jnp.sum(jnp.square(jax.grad(penalty)(x)))  # type: ignore[return-value]
+        return jnp.sum(jnp.square(jax.grad(penalty)(x)))
 
     # Functions of their own, as what is traced for one is kept.
     ours = jax.jit(jax.grad(lambda x, k: third(x, k), argnums=(0, 1)))(x, kernels)

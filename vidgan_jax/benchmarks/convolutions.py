@@ -12,7 +12,7 @@ import numpy as np
 
 from vidgan_jax.benchmarks.measuring import Row
 from vidgan_jax.layers import lowering
-from vidgan_jax.layers.conv import pads_of
+from vidgan_jax.layers.conv import pads_of, spreading
 from vidgan_jax.layers.geometry import Geometry
 
 
@@ -66,11 +66,11 @@ def bench_convolutions(repeats: int, cases: Sequence[Case] = CASES) -> list[Row]
 def _bench(case: Case, repeats: int) -> Row:
     if case.kind == "conv":
         pads = pads_of(case.widths, "same")
+        time_pads = pads[0] if len(case.size) == 3 else (0, 0)
+        geometry = Geometry(case.size, case.widths, case.strides, time_pads, tuple(pads[-2:]))
     else:
-        axes = zip(case.widths, case.strides, strict=True)
-        pads = [((k - s + 1) // 2, (k - s) // 2) for k, s in axes]
-    time_pads = pads[0] if len(case.size) == 3 else (0, 0)
-    geometry = Geometry(case.size, case.widths, case.strides, time_pads, tuple(pads[-2:]))
+        before_it = [n // s for n, s in zip(case.size, case.strides, strict=True)]
+        geometry = spreading(before_it, case.widths, case.strides)
     small, large = geometry.out, geometry.size
     before, after = (large, small) if case.kind == "conv" else (small, large)
     widths = geometry.widths_upsampled if case.kind == "upsampled" else case.widths

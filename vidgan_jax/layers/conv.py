@@ -121,7 +121,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, strides: int | Sequence[int]
             f"strides (={strides}) must not be above the kernel's widths {widths}: some positions "
             "of the output would see no input"
         )
-    return lowering.conv_transpose(_spreading(x.shape[1:-1], widths, strides), x, kernel)
+    return lowering.conv_transpose(spreading(x.shape[1:-1], widths, strides), x, kernel)
 
 
 def conv_upsampled(x: jax.Array, kernel: jax.Array, factors: int | Sequence[int]) -> jax.Array:
@@ -145,10 +145,10 @@ def conv_upsampled(x: jax.Array, kernel: jax.Array, factors: int | Sequence[int]
     rank = _check_fit(x, kernel)
     factors = per_axis(factors, rank, "factors")
     widths = tuple(k + f - 1 for k, f in zip(kernel.shape[:rank], factors, strict=True))
-    return lowering.conv_upsampled(_spreading(x.shape[1:-1], widths, factors), x, kernel)
+    return lowering.conv_upsampled(spreading(x.shape[1:-1], widths, factors), x, kernel)
 
 
-def _spreading(size: Sequence[int], widths: Sequence[int], strides: Sequence[int]) -> Geometry:
+def spreading(size: Sequence[int], widths: Sequence[int], strides: Sequence[int]) -> Geometry:
     """Of a transposed convolution of data of a size; it is that of its gradient."""
     axes = list(zip(size, widths, strides, strict=True))
     pads = [((k - s + 1) // 2, (k - s) // 2) for _, k, s in axes]
