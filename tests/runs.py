@@ -74,7 +74,7 @@ class Runs:
 def one_device() -> Iterator[None]:
     """Trains on one of the tests' devices, which compiles in half the time of all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", functools.partial(sharding.make_mesh, 1))
+        patch.setattr(sharding, "make_mesh", functools.partial(sharding.make_mesh, num_devices=1))
         yield
 
 

@@ -11,9 +11,14 @@ from PIL import Image
 
 from tests.datasets import make_dataset
 from tests.runs import ROOT, fields, names, one_device, read_json, refuse, succeed
+from tests.segmentation.labelled import relabelled
 from vidgan_jax import evaluate, inflate, main
 from vidgan_jax.data.records import ClipSource
-from vidgan_jax.metrics import segmenter
+from vidgan_jax.metrics.maps import read_labelled
+from vidgan_jax.segmentation import judge, small, training
+from vidgan_jax.segmentation.config import SegmenterConfig
+from vidgan_jax.segmentation.judge import Wanted
+from vidgan_jax.segmentation.small import Segmenter
 from vidgan_jax.types import ClipSpec
 
 NUM, SIZE, NUM_FRAMES = 96, 16, 4
@@ -68,17 +73,21 @@ def test_frames_are_segmented_and_compared_with_their_maps(
     report = run(spade.images, tmp_path, f"--out={pictures}", "--split=validation")
     found = report["segmentation"]
     assert found["num_maps"] == 6
-    assert found["segmenter"] == {
+    told = dict(found["segmenter"])
+    assert len(told.pop("identity")) == 64
+    assert told.pop("num_params") > 1000
+    assert told == {
+        "shipped": False,
         "size": SIZE,
-        "resize": SIZE,
+        "resizes": [SIZE],
         "num_labels": 5,
         "dont_care": 255,
         "num_steps": 20,
         "batch_size": 16,
         "seed": 0,
-        "version": segmenter.VERSION,
+        "version": training.VERSION,
         "split": "train",
-        "num_params": found["segmenter"]["num_params"],
+        "data": report["data"],
     }
     # The real frames are those very ones, in the split that was not learnt from.
     assert found["held_out"]["split"] == "validation"
@@ -127,7 +136,7 @@ def test_a_generator_of_the_real_frames_scores_as_they_do(
 ) -> None:
     """Maps go to the generator in the split's order, and from the first again."""
     spec = ClipSpec(num_frames=0, stride=1, size=SIZE, resize=SIZE, label_maps=True)
-    frames, maps = segmenter.read_labelled(ClipSource(spade.data, "train"), spec, num=NUM)
+    frames, maps = read_labelled(ClipSource(spade.data, "train"), spec, num=NUM)
 
     def draw(*given: Any, cond: np.ndarray, **options: Any) -> np.ndarray:
         np.testing.assert_array_equal(cond, np.resize(maps, (NUM, SIZE, SIZE)))
@@ -137,6 +146,36 @@ def test_a_generator_of_the_real_frames_scores_as_they_do(
     found = run(spade.images, tmp_path)["segmentation"]
     assert found["generated"]["pixel_accuracy"] == found["real"]["pixel_accuracy"]
     assert found["generated"]["classes"] == found["real"]["classes"]
+
+
+def test_scenes_are_judged_by_the_segmenter_that_comes_with_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without training; others by one of their own, and who asks for that gets it."""
+    trained = []
+
+    def train(source: ClipSource, config: SegmenterConfig) -> Segmenter:
+        trained.append(config.train.num_steps)
+        return small.load(small.SCENES)
+
+    monkeypatch.setattr(judge, "cached_segmenter", train)
+    wanted = Wanted(size=64, resize=80, num_labels=150)
+    ids = {0: 2, 1: 4, 2: 9, 3: 16}
+    scenes = relabelled(tmp_path / "a", ids, recipe="scenes", settings={"seed": 0})
+    segmenter, told = evaluate.find_judge(scenes, wanted, None)
+    assert told["shipped"]
+    assert told["identity"] == segmenter.identity
+    assert trained == []
+    said = capsys.readouterr().err
+    assert said == "judging label maps by the segmenter that comes with the package\n"
+    evaluate.find_judge(scenes, wanted, 7)
+    said = capsys.readouterr().err
+    assert said == "judging label maps by a segmenter trained on the data set\n"
+    videos = relabelled(tmp_path / "b", ids, recipe="videos")
+    assert not evaluate.find_judge(videos, wanted, None)[1]["shipped"]
+    said = capsys.readouterr().err
+    assert "on the data set; the package's does not fit: the data set is not of scenes" in said
+    assert trained == [7, judge.NUM_STEPS]
 
 
 # Mistakes.
@@ -149,7 +188,7 @@ def test_mistakes_are_told_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(evaluate, "run_generator")
-    monkeypatch.delattr(segmenter, "train_segmenter")
+    monkeypatch.delattr(training, "train")
     bare = make_dataset(tmp_path / "bare", size=SIZE, splits=SPLITS)
     for option, message in (
         ("--segmenter-steps=0", "--segmenter-steps (=0) must be at least 1"),

@@ -16,6 +16,7 @@ from tests.preparation.numbered import write_numbered
 from vidgan_jax import prepare
 from vidgan_jax.data import records
 from vidgan_jax.data.labels import colorize
+from vidgan_jax.prepare_commands.common import frame_rate
 
 _ROOT = Path(__file__).parents[1]
 
@@ -221,7 +222,7 @@ def test_options_are_not_abbreviated_nor_ignored(capsys: pytest.CaptureFixture[s
     ("text", "rate"), [("24", 24.0), ("30000/1001", 30000 / 1001), ("7.5", 7.5)]
 )
 def test_frame_rates(text: str, rate: float) -> None:
-    assert prepare._rate(text) == rate
+    assert frame_rate(text) == rate
 
 
 def test_importing_it_does_not_import_jax() -> None:

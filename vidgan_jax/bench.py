@@ -1,8 +1,9 @@
-"""Measures steps, input, inflation, layers, latency; a table on screen, JSON with `--json`.
+"""Measures what takes time; a table on screen, JSON with `--json`.
 
 python -m vidgan_jax.bench step --config configs/resnet3d.py:smoke
 python -m vidgan_jax.bench step --against torch [--config configs/spade3d.py:smoke …]
 python -m vidgan_jax.bench loader [--data DIR] [--config configs/resnet3d.py:smoke]
+python -m vidgan_jax.bench prepare [--video FILE] [--detector own]
 python -m vidgan_jax.bench generate [--config configs/spade3d.py:small]
 python -m vidgan_jax.bench inflate [--config configs/resnet3d.py]
 python -m vidgan_jax.bench convs
@@ -28,11 +29,13 @@ from vidgan_jax.benchmarks import (
     label_layers,
     latency,
     loading,
+    preparing,
     steps,
 )
 from vidgan_jax.benchmarks.measuring import Row
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.sources import open_source
 from vidgan_jax.preparation.embedded import Scenes, data_folder
+from vidgan_jax.preparation.nature.shots import DETECTORS
 from vidgan_jax.types import ClipSpec
 
 # Of `step --against torch`; the rest is for programs.
@@ -87,14 +90,14 @@ def bench_loader(args: argparse.Namespace) -> list[Row]:
         data = exp.config.data
         scenes = Scenes(data.num_scene_videos, data.num_scene_clips, data.resize)
         folder = data_folder(args.data or data.path, scenes, render=True)
-        source = ClipSource(folder, args.split)
+        source = open_source(folder, args.split)
         return loading.bench_loader_and_step(source, exp, seconds=args.seconds)
     wanted = {k: v if (v := getattr(args, k)) is not None else _CLIPS[k] for k in _CLIPS}
     size, batch_size = wanted["size"], wanted["batch_size"]
     scenes = Scenes(num_videos=16, clips_per_video=2, size=size)
     if not args.data:
         scenes.render()
-    source = ClipSource(args.data or scenes.folder, args.split)
+    source = open_source(args.data or scenes.folder, args.split)
     spec = ClipSpec(wanted["num_frames"], wanted["stride"], size, resize=size, start_frames=8)
     return loading.bench_loader(source, spec, batch_size=batch_size, seconds=args.seconds)
 
@@ -108,6 +111,12 @@ def bench_generate(args: argparse.Namespace) -> list[Row]:
 def bench_inflate(args: argparse.Namespace) -> list[Row]:
     """Inflation of a random checkpoint."""
     return inflating.bench_inflate(args.config, args.overrides)
+
+
+def bench_prepare(args: argparse.Namespace) -> list[Row]:
+    """Preparation against decoding."""
+    names = ("detector", "threads", "repeats", "height", "seconds")
+    return preparing.bench_prepare(args.video, **{name: getattr(args, name) for name in names})
 
 
 def bench_convs(args: argparse.Namespace) -> list[Row]:
@@ -124,6 +133,7 @@ def bench_labels(args: argparse.Namespace) -> list[Row]:
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "step": bench_step,
     "loader": bench_loader,
+    "prepare": bench_prepare,
     "generate": bench_generate,
     "inflate": bench_inflate,
     "labels": bench_labels,
@@ -207,6 +217,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, default in _CLIPS.items():
         loader.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"(default: {default})")
     loader.add_argument("--seconds", type=float, default=5.0)
+    preparation = verbs.add_parser("prepare", help="preparation of a video: against decoding it")
+    preparation.add_argument("--video", default="", help="a file (default: one made of scenes)")
+    preparation.add_argument("--detector", choices=DETECTORS, default="own")
+    preparation.add_argument("--threads", type=int, default=1, help="for decoding")
+    preparation.add_argument("--repeats", type=int, default=3)
+    preparation.add_argument("--height", type=int, default=1080, help="of the video made")
+    preparation.add_argument("--seconds", type=float, default=48.0, help="length of the video made")
     generation = verbs.add_parser("generate", help="generated frames: first and later ones")
     generation.add_argument("--config", default="configs/spade3d.py:small")
     generation.add_argument("--batch-size", type=int, default=1)
@@ -222,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     of_labels.add_argument("--repeats", type=int, default=5)
     convs = verbs.add_parser("convs", help="convolutions: the CPU's forms against XLA's own")
     convs.add_argument("--repeats", type=int, default=5)
-    for verb in (step, loader, generation, inflation, of_labels, convs):
+    for verb in (step, loader, preparation, generation, inflation, of_labels, convs):
         verb.add_argument("--json", default="", metavar="FILE", help="write the figures there")
     return parser
 

@@ -6,11 +6,10 @@ What a field's type and value can be refused for, without a device or data, is r
 """
 
 import dataclasses
-import difflib
-import math
-import typing
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from vidgan_jax.schema import at_least, make_section, shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +289,12 @@ def parse(raw: Mapping[str, Any], choices: Mapping[str, Collection[str]]) -> Con
     Raises:
       ValueError: an unknown, missing, mistyped or impossible field; the message names it.
     """
-    config: Config = _section(Config, raw, "config")
+    if "segmenter" in raw:
+        raise ValueError(
+            "the config describes a segmenter (it has the section config.segmenter), not a GAN; "
+            "`python -m vidgan_jax.main` trains it, and nothing else takes it"
+        )
+    config: Config = make_section(Config, raw, "config")
     _check(config)
     for path, names in choices.items():
         section, name = path.split(".")
@@ -300,59 +304,19 @@ def parse(raw: Mapping[str, Any], choices: Mapping[str, Collection[str]]) -> Con
     return config
 
 
-def _section(cls: type, raw: Mapping[str, Any], where: str) -> Any:
-    """Makes a dataclass of a mapping, refusing what does not fit."""
-    kinds = typing.get_type_hints(cls)
-    for key in raw:
-        if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, n=1)
-            hint = f"; did you mean {where}.{near[0]}?" if near else f"; known: {', '.join(kinds)}"
-            raise ValueError(f"unknown field {where}.{key}{hint}")
-    required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
-    if missing := [key for key in required if key not in raw]:
-        raise ValueError(f"{where} lacks {', '.join(missing)}; configs/common.py has them")
-    return cls(**{k: _value(kind, raw[k], f"{where}.{k}") for k, kind in kinds.items() if k in raw})
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{where} (={value!r}) must be a section")
-        return _section(typing.cast(type, kind), value, where)
-    if kind == tuple[int, ...]:
-        if isinstance(value, list | tuple) and all(type(v) is int for v in value):
-            return tuple(value)
-        raise ValueError(f"{where} (={value!r}) must be a tuple of whole numbers")
-    if kind == tuple[float, ...]:
-        if isinstance(value, list | tuple) and all(_is_number(v) for v in value):
-            return tuple(map(float, value))
-        raise ValueError(f"{where} (={value!r}) must be a tuple of finite numbers")
-    if kind is float and type(value) is int:
-        return float(value)
-    if isinstance(value, float) and math.isinf(value):
-        raise ValueError(f"{where} (={value}) must be finite")
-    if type(value) is not kind:
-        raise ValueError(f"{where} (={value!r}) must be of type {kind.__name__}")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
 def _check(config: Config) -> None:
     """Rules that a field's type does not state."""
     model, data, train = config.model, config.data, config.train
-    _at_least(1, model, "model", "z_dim", "features", "max_features")
-    _at_least(0, model, "model", "num_frames", "init_scale")
+    at_least(1, model, "model", "z_dim", "features", "max_features")
+    at_least(0, model, "model", "num_frames", "init_scale")
     _check_networks(model)
-    _at_least(1, data, "data", "stride", "num_threads", "num_scene_videos", "num_scene_clips")
-    _at_least(0, data, "data", "start_frames", "num_workers")
+    at_least(1, data, "data", "stride", "num_threads", "num_scene_videos", "num_scene_clips")
+    at_least(0, data, "data", "start_frames", "num_workers")
     if not 0 <= data.dont_care <= _DONT_CARE:
         raise ValueError(f"config.data.dont_care (={data.dont_care}) must be an id from 0 to 255")
     penalties = ("r1_gamma", "r2_gamma", "gp_weight")
     matching = ("l1_weight", "vgg_weight", "feature_weight", "kl_weight")
-    _at_least(0, config.loss, "loss", *penalties, *matching, "weight_clip", "mask_weight")
+    at_least(0, config.loss, "loss", *penalties, *matching, "weight_clip", "mask_weight")
     if len(config.loss.least_squares) != 3:
         raise ValueError(
             f"config.loss.least_squares (={config.loss.least_squares}) must be three labels (a, b, "
@@ -364,21 +328,21 @@ def _check(config: Config) -> None:
             f"config.loss.{on} needs a discriminator that judges each example by itself; set "
             "config.model.disc_batch_norm=False"
         )
-    _at_least(1, config.loss, "loss", "r1_every_steps")
-    _at_least(0, config.init, "init", "temporal_noise")
-    _at_least(0, train, "train", "seed", "num_epochs", "num_steps")
+    at_least(1, config.loss, "loss", "r1_every_steps")
+    at_least(0, config.init, "init", "temporal_noise")
+    at_least(0, train, "train", "seed", "num_epochs", "num_steps")
     counts = ("batch_size", "num_disc_steps", "log_every_steps", "sample_every_steps")
-    _at_least(1, train, "train", *counts, "save_every_steps", "keep_checkpoints", "num_samples")
+    at_least(1, train, "train", *counts, "save_every_steps", "keep_checkpoints", "num_samples")
     for name in ("gen_optimizer", "disc_optimizer"):
         section: OptimizerConfig = getattr(config, name)
-        _at_least(0, section, name, "learning_rate", "eps")
-        _shares(section, name, "decay", "beta1", "beta2", "decay_from")
+        at_least(0, section, name, "learning_rate", "eps")
+        shares(section, name, "decay", "beta1", "beta2", "decay_from")
         if 1 in (section.beta1, section.beta2):
             raise ValueError(
                 f"config.{name}.beta1 (={section.beta1}) and beta2 (={section.beta2}) must be "
                 "below 1: Adam divides by their distance to it"
             )
-    _shares(train, "train", "ema_decay")
+    shares(train, "train", "ema_decay")
     if model.max_features < model.features:
         raise ValueError(
             f"config.model.max_features (={model.max_features}) must be at least "
@@ -400,9 +364,9 @@ def _check(config: Config) -> None:
 
 def _check_networks(model: ModelConfig) -> None:
     """Numbers of single families, and whether a field is of another family than the model's."""
-    _at_least(0, model, "model", "num_classes", "num_labels", "encoder_size", "disc_padding")
-    _at_least(1, model, "model", "base_size", "label_features", "disc_features", "disc_layers")
-    _at_least(1, model, "model", "disc_scales", "disc_last_stride")
+    at_least(0, model, "model", "num_classes", "num_labels", "encoder_size", "disc_padding")
+    at_least(1, model, "model", "base_size", "label_features", "disc_features", "disc_layers")
+    at_least(1, model, "model", "disc_scales", "disc_last_stride")
     for name in ("gen_dtype", "disc_dtype"):
         value = getattr(model, name)
         if value not in DTYPES:
@@ -427,17 +391,3 @@ def _check_networks(model: ModelConfig) -> None:
                     f"config.model.{name} (={value!r}) is of the {family} networks, and "
                     f"config.model.name is {model.name!r}; leave it at {default!r}"
                 )
-
-
-def _at_least(least: int, section: Any, where: str, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if not value >= least:  # NaN too
-            raise ValueError(f"config.{where}.{name} (={value}) must be at least {least}")
-
-
-def _shares(section: Any, where: str, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if not 0 <= value <= 1:
-            raise ValueError(f"config.{where}.{name} (={value}) must be from 0 to 1")

@@ -3,15 +3,17 @@
     python -m vidgan_jax.convert spade GENERATOR.pth [--disc D.pth] [--encoder E.pth] --out DIR
     python -m vidgan_jax.convert gan_stability CHECKPOINT.pt --out DIR
     python -m vidgan_jax.convert vgg19 FILE.pth --out DIR
+    python -m vidgan_jax.convert segmenter ENCODER.pth DECODER.pth --out DIR
 
-The files are those of NVlabs/SPADE, LMescheder/GAN_stability and torchvision. Reading them needs
-torch: `pip install ".[convert]"`. Beside a GAN's checkpoint goes `config.py`, to train it by, or to
-inflate it (`--config DIR/config.py --config.model.num_frames=8`).
+The files are those of NVlabs/SPADE, LMescheder/GAN_stability, torchvision and
+CSAILVision/semantic-segmentation-pytorch. Reading them needs torch: `pip install ".[convert]"`.
+Beside a GAN's checkpoint goes `config.py`, to train it by, or to inflate it
+(`--config DIR/config.py --config.model.num_frames=8`).
 """
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from flax.typing import VariableDict
 
 from vidgan_jax import cli, experiment, files
 from vidgan_jax.config import ModelConfig
-from vidgan_jax.conversion import configs, gan_stability, spade, torch_files, vgg
+from vidgan_jax.conversion import configs, gan_stability, segmenter, spade, torch_files, vgg
 from vidgan_jax.conversion.state_dicts import StateDict
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.models.vgg import MIN_SIZE, Vgg19Features
@@ -42,8 +44,7 @@ def convert_spade(args: argparse.Namespace) -> int:
         (spade.ENCODER, args.encoder),
     ):
         if path is not None:
-            arrays = torch_files.arrays(torch_files.read(path), path)
-            read[network] = StateDict(arrays, path, network)
+            read[network] = _state_dict(path, network)
     given = spade.Files(
         read[spade.GENERATOR], read.get(spade.DISCRIMINATOR), read.get(spade.ENCODER)
     )
@@ -115,20 +116,50 @@ def convert_gan_stability(args: argparse.Namespace) -> int:
 
 def convert_vgg19(args: argparse.Namespace) -> int:
     """torchvision's VGG19 → the network of SPADE's loss."""
-    arrays = torch_files.arrays(torch_files.read(args.file), args.file)
-    example = jax.ShapeDtypeStruct((1, MIN_SIZE, MIN_SIZE, 3), jnp.float32)
-    wanted = jax.eval_shape(Vgg19Features().init, jax.random.key(0), example)
-    variables = vgg.variables(wanted, StateDict(arrays, args.file, "VGG19"))
-    cli.output_folder("--out", args.out)
-    meta = {
-        "name": "vgg19",
-        "code": checkpoint.code_version(),
-        "converted": {"format": args.format, "files": [torch_files.origin_of(args.file)]},
-    }
-    written = checkpoint.save_network(args.out, variables, meta)
+    state = _state_dict(args.file, "VGG19")
+    wanted = _image_shapes(Vgg19Features().init)
+    variables = vgg.variables(wanted, state)
+    written = _save_network(args, "vgg19", [args.file], variables)
     print(f"VGG19 up to relu5_1, {_count(variables):,} parameters → {written}")
     print(f"next: python -m vidgan_jax.main --config … --config.loss.vgg_weights={args.out}")
     return 0
+
+
+def convert_segmenter(args: argparse.Namespace) -> int:
+    """CSAIL's segmenter of ADE20K → the one that prepares data sets."""
+    encoder = _state_dict(args.file, segmenter.ENCODER)
+    decoder = _state_dict(args.decoder, segmenter.DECODER)
+    network = segmenter.network(encoder, decoder)
+    variables = segmenter.variables(_image_shapes(network.init), encoder, decoder)
+    written = _save_network(args, "segmenter", [args.file, args.decoder], variables)
+    layers = 2 + 3 * sum(network.blocks)  # as its authors count them, with one layer in front
+    print(
+        f"dilated ResNet-{layers} with pyramid pooling, {network.num_classes} classes, "
+        f"{_count(variables):,} parameters → {written}"
+    )
+    print(f"next: python -m vidgan_jax.prepare nature --segmenter {args.out} …")
+    return 0
+
+
+def _state_dict(path: str, network: str) -> StateDict:
+    return StateDict(torch_files.arrays(torch_files.read(path), path), path, network)
+
+
+def _image_shapes(init: Callable[..., VariableDict]) -> VariableDict:
+    """Of the variables of a network that sees images."""
+    example = jax.ShapeDtypeStruct((1, MIN_SIZE, MIN_SIZE, 3), jnp.float32)
+    wanted: VariableDict = jax.eval_shape(init, jax.random.key(0), example)
+    return wanted
+
+
+def _save_network(
+    args: argparse.Namespace, name: str, sources: Sequence[str], variables: VariableDict
+) -> Path:
+    """Writes a network that no GAN is made of; returns where to."""
+    cli.output_folder("--out", args.out)
+    origin = {"format": args.format, "files": [torch_files.origin_of(path) for path in sources]}
+    meta = {"name": name, "code": checkpoint.code_version(), "converted": origin}
+    return checkpoint.save_network(args.out, variables, meta)
 
 
 def _check_out(args: argparse.Namespace) -> None:
@@ -196,7 +227,17 @@ def _count(variables: VariableDict) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
+def _add_fps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fps",
+        type=float,
+        default=_FPS,
+        help=f"frames a second of clips that it will make, inflated (default {_FPS:g})",
+    )
+
+
 def _add_spade(parser: argparse.ArgumentParser) -> None:
+    _add_fps(parser)
     parser.add_argument("--disc", metavar="D.pth", help="discriminator (default: a random one)")
     parser.add_argument("--encoder", metavar="E.pth", help="encoder of a VAE (default: none)")
     parser.add_argument(
@@ -233,12 +274,17 @@ def _add_spade(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_gan_stability(parser: argparse.ArgumentParser) -> None:
+    _add_fps(parser)
     parser.add_argument(
         "--class-id", type=int, metavar="N", help="keep this class only (default: all)"
     )
     parser.add_argument(
         "--new-disc", action="store_true", help="a random discriminator in place of the file's"
     )
+
+
+def _add_segmenter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("decoder", metavar="DECODER", help="the decoder's .pth")
 
 
 _FORMATS = {
@@ -250,6 +296,12 @@ _FORMATS = {
         "the checkpoint's .pt",
     ),
     "vgg19": (convert_vgg19, None, "torchvision's VGG19, for SPADE's loss", "its .pth"),
+    "segmenter": (
+        convert_segmenter,
+        _add_segmenter,
+        "CSAIL's segmenter of ADE20K, for preparing data sets",
+        "the encoder's .pth",
+    ),
 }
 
 
@@ -267,12 +319,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         of_format.add_argument("--out", required=True, help="folder for the checkpoint")
         if add_flags is not None:
             add_flags(of_format)
-            of_format.add_argument(
-                "--fps",
-                type=float,
-                default=_FPS,
-                help=f"frames a second of clips that it will make, inflated (default {_FPS:g})",
-            )
     return cli.run(parser, lambda args: _FORMATS[args.format][0](args), argv)
 
 

@@ -6,7 +6,8 @@ The features are those of a fixed random network (`vidgan_jax.metrics.features`)
 compare runs on the same data with one another, and are not the FID and FVD of papers.
 
 A generator that is conditioned on label maps gets those of the split. Its frames are segmented, and
-compared with them; a small segmenter is trained for that on the data set (`metrics.segmenter`).
+compared with them: by a small segmenter that comes with the package where the data set is of
+scenes, and else by one that is trained on the data set, once (`segmentation.judge`).
 """
 
 import argparse
@@ -22,14 +23,17 @@ from rich.table import Table
 
 from vidgan_jax import cli, files
 from vidgan_jax.data import media
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.labels import colorize
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.sources import open_source
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.metrics import features, scores
-from vidgan_jax.metrics.maps import Maps, agreements, prepare_maps
+from vidgan_jax.metrics.maps import Maps, agreements, measure_judge, read_labelled
 from vidgan_jax.metrics.scores import Reference, Scores
-from vidgan_jax.metrics.segmenter import Settings
 from vidgan_jax.preparation.embedded import Scenes, data_folder
+from vidgan_jax.segmentation import judge, small
+from vidgan_jax.segmentation.judge import Wanted
+from vidgan_jax.segmentation.small import Segmenter
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train import programs
@@ -47,7 +51,7 @@ def evaluate(args: argparse.Namespace) -> int:
     weights = load_weights(args.checkpoint)
     exp = experiment_of(weights)
     folder = _folder(exp, weights, args)
-    source = ClipSource(folder, args.split or exp.config.data.split)
+    source = open_source(folder, args.split or exp.config.data.split)
     _make_folders(exp, args)
     if (height := source.info.height) and height < exp.config.model.size:
         print(
@@ -93,43 +97,64 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_maps(exp: Experiment, folder: Path, source: ClipSource, args: argparse.Namespace) -> Maps:
-    """Reads the split's label maps, and trains the segmenter or loads it.
+def read_maps(exp: Experiment, folder: Path, source: Clips, args: argparse.Namespace) -> Maps:
+    """Reads the split's label maps, and gets the segmenter that judges by them.
 
-    It learns from the split that the checkpoint was trained on, always in the same way: scores
-    of one data set and size compare with one another.
+    Where it is trained, it learns from the split that the checkpoint was trained on, always in the
+    same way: scores of one data set and size compare with one another.
 
     Raises:
       ValueError: the data set lacks label maps, or has others than the checkpoint's.
     """
     model, data = exp.config.model, exp.config.data
-    settings = Settings(
-        size=model.size,
-        resize=data.resize,
-        num_labels=model.num_labels,
-        dont_care=data.dont_care,
-        num_steps=args.segmenter_steps,
-    )
-    learnt, held_out = ClipSource(folder, data.split), None
+    wanted = Wanted(model.size, data.resize, model.num_labels, data.dont_care)
+    judge.known_classes(source, wanted.num_labels, wanted.dont_care)
+    real, label_maps = read_labelled(source, exp.clip_spec, num=args.num)
+    learnt, held_out = open_source(folder, data.split), None
+    segmenter, made_of = find_judge(learnt, wanted, args.segmenter_steps)
     splits = learnt.info.splits
     if learnt.split != HELD_OUT and HELD_OUT in splits and splits[HELD_OUT].num_label_maps:
-        held_out = ClipSource(folder, HELD_OUT)
-    return prepare_maps(
-        source, exp.clip_spec, settings, num=args.num, learnt=learnt, held_out=held_out
-    )
+        unseen = open_source(folder, HELD_OUT)
+        held_out = measure_judge(segmenter, unseen, exp.clip_spec, wanted.num_labels, num=args.num)
+    return Maps(label_maps, real, wanted.num_labels, segmenter, made_of, held_out)
+
+
+def find_judge(
+    learnt: Clips, wanted: Wanted, num_steps: int | None
+) -> tuple[Segmenter, dict[str, Any]]:
+    """The package's segmenter where it fits, else one that is trained on `learnt`; says which.
+
+    Args:
+      learnt: what it would be trained on.
+      wanted: what it is to judge.
+      num_steps: of such a training, which is then done in any case; None leaves the choice.
+
+    Returns:
+      The segmenter, and what the report tells of it.
+    """
+    why = None if num_steps else judge.unfit(learnt, wanted)
+    if not num_steps and why is None:
+        print("judging label maps by the segmenter that comes with the package", file=sys.stderr)
+        segmenter = small.load(small.SCENES)
+        return segmenter, judge.describe(segmenter, shipped=True)
+    because = f"; the package's does not fit: {why}" if why else ""
+    print(f"judging label maps by a segmenter trained on the data set{because}", file=sys.stderr)
+    config = judge.judge_config(wanted, split=learnt.split, num_steps=num_steps or judge.NUM_STEPS)
+    segmenter = judge.cached_segmenter(learnt, config)
+    return segmenter, judge.describe(segmenter, shipped=False)
 
 
 def show_segmentation(report: dict[str, Any]) -> None:
     """Prints how well the frames agree with their label maps."""
     found = report["segmentation"]
     made_of, held_out = found["segmenter"], found["held_out"]
+    learnt = "other scenes" if made_of["shipped"] else f"the split {made_of['split']!r}"
     elsewhere = ""
     if held_out:
         elsewhere = f"; {held_out['pixel_accuracy']:.1%} right in the split {held_out['split']!r}"
     table = Table(
         title=f"segmented frames against {found['num_maps']} label maps",
-        caption=f"by a U-Net trained for {made_of['num_steps']} steps on the split "
-        f"{made_of['split']!r}{elsewhere}",
+        caption=f"by a U-Net trained for {made_of['num_steps']} steps on {learnt}{elsewhere}",
     )
     for column in ("", "pixel accuracy", "mIoU (≥ 1 %)", "mIoU (all present)"):
         table.add_column(column, justify="right")
@@ -153,7 +178,7 @@ def write_picture(path: Path, examples: np.ndarray, maps: Maps) -> None:
     if frames.ndim == 5:
         middle = frames.shape[1] // 2
         frames, real = frames[:, middle], real[:, middle]
-    columns = (colorize(given), frames, colorize(maps.segmenter(frames)), real)
+    columns = (colorize(given), frames, colorize(maps.judge(frames)), real)
     rows = np.stack(columns, axis=1).reshape(-1, *frames.shape[1:])
     media.write_png(path, media.tile_images(media.enlarge(rows), len(columns)))
 
@@ -193,7 +218,7 @@ def _folder(exp: Experiment, weights: Weights, args: argparse.Namespace) -> Path
 def _check(args: argparse.Namespace) -> None:
     cli.check_sampling(args)
     scores.check_num(args.num)
-    if args.segmenter_steps < 1:
+    if args.segmenter_steps is not None and args.segmenter_steps < 1:
         raise ValueError(f"--segmenter-steps (={args.segmenter_steps}) must be at least 1")
     if args.json and Path(args.json).is_dir():
         raise ValueError(f"--json {args.json} is a folder; give a file's name")
@@ -231,9 +256,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--segmenter-steps",
         type=int,
-        default=Settings.num_steps,
         metavar="N",
-        help=f"of the judge of label maps, kept for each data set (default {Settings.num_steps})",
+        help="train a judge of label maps on the data set for so many steps, kept for the next "
+        f"time (default: the package's own for scenes, else one of {judge.NUM_STEPS} steps)",
     )
     cli.add_sampling(parser, seed_of="latents and real draws", batch_size=32)
     return cli.run(parser, evaluate, argv)

@@ -4,8 +4,12 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 from typing import Any
+
+# Processes on two machines that write to one shared folder may have the same number.
+_PROCESS = secrets.token_hex(4)
 
 
 @contextlib.contextmanager
@@ -20,7 +24,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}-{_PROCESS}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

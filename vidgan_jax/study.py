@@ -20,7 +20,8 @@ import numpy as np
 from vidgan_jax import cli, experiment, files
 from vidgan_jax.data import media
 from vidgan_jax.data.clips import training_loader
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.collection import Clips
+from vidgan_jax.data.sources import open_source
 from vidgan_jax.metrics import features, scores
 from vidgan_jax.metrics.scores import Reference, Scores
 from vidgan_jax.reports import comparison, figures, text, training
@@ -83,7 +84,7 @@ class Evaluator:
       path: the file.
     """
 
-    def __init__(self, args: argparse.Namespace, source: ClipSource, path: Path) -> None:
+    def __init__(self, args: argparse.Namespace, source: Clips, path: Path) -> None:
         self._args, self._source, self._path = args, source, path
         self._known: dict[str, Scores] = {}
         if path.exists():
@@ -138,7 +139,7 @@ def study(args: argparse.Namespace) -> int:
     figures.require()
     root = Path(args.runs)
     runs = find_runs(root)
-    source = ClipSource(args.data or root / "data", args.split)
+    source = open_source(args.data or root / "data", args.split)
     out = cli.output_folder("--out", args.out or root / "report")
     evaluator = Evaluator(args, source, out / CACHE)
     todo = sum(len(run.checkpoints()) for run in runs if run.start != IMAGES)
@@ -216,7 +217,7 @@ def _write_samples(family: Family, evaluator: Evaluator, out: Path) -> None:
 
 
 def _write_report(
-    families: Sequence[Family], source: ClipSource, out: Path, args: argparse.Namespace
+    families: Sequence[Family], source: Clips, out: Path, args: argparse.Namespace
 ) -> None:
     """`report.md` and `report.json`."""
     generator = "averaged" if args.ema else "last"

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tests.datasets import FEATURES, clip_record
 from vidgan_jax.data import records, tfexample
-from vidgan_jax.data.clip_record import check_record
 from vidgan_jax.data.records import ClipRecord, RecordError
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -26,6 +25,7 @@ floats = st.floats(1, 1000, width=32)
     video_id=texts,
     clip_id=texts,
     score=st.none() | floats,
+    measures=st.dictionaries(texts, floats, max_size=3),
     image_format=st.sampled_from(["jpeg", "png"]),
 )
 def test_what_is_serialized_is_parsed(
@@ -35,6 +35,7 @@ def test_what_is_serialized_is_parsed(
     video_id: str,
     clip_id: str,
     score: float | None,
+    measures: dict[str, float],
     image_format: Any,
 ) -> None:
     frames = np.full((num_frames, *shape, 3), 7, np.uint8)
@@ -47,6 +48,7 @@ def test_what_is_serialized_is_parsed(
         clip_id=clip_id,
         label_map=None if score is None else records.encode_label_map(frames[0, :, :, 0]),
         label_map_score=score,
+        measures=measures,
     )
     payload = records.serialize(record)
     assert records.parse(payload) == record
@@ -124,19 +126,6 @@ def test_others_parse_our_records() -> None:
 def test_serialize_refuses(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         records.serialize(clip_record(**changes))
-
-
-def test_ids_of_no_class_are_found_where_asked() -> None:
-    """The map of `clip_record` has the ids 0, 3, 6 … 69."""
-    record = clip_record()
-    for num_labels, dont_care in ((0, 255), (70, 255), (69, 69)):
-        assert check_record(record, num_labels, dont_care) == "png"
-    message = (
-        r"clip 'clip' of video 'video': label_map holds the id 69, but ids are 0 to 68 "
-        r"\(num_labels is 69\), or 255 for don't care"
-    )
-    with pytest.raises(ValueError, match=message):
-        check_record(record, 69)
 
 
 def test_mixed_frames_are_refused() -> None:

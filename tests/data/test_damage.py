@@ -207,6 +207,7 @@ def test_ids_of_no_class_are_found_where_asked(tmp_path: Path) -> None:
     directory = make_dataset(tmp_path, label_maps=True)
     assert records.verify(directory, num_labels=4).ok
     assert records.verify(directory, num_labels=3, dont_care=3).ok
-    (problem,) = records.verify(directory, num_labels=3).problems
+    problem, *others = records.verify(directory, num_labels=3).problems
+    assert len(others) == 5, "each clip has one"
     assert problem.startswith(f"{SHARD}, record 0 (at byte 0): clip 'train-0/0' of video 'train-0'")
     assert "label_map holds the id 3, but ids are 0 to 2 (num_labels is 3), or 255" in problem

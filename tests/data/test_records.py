@@ -15,7 +15,7 @@ import pytest
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
 from tests.datasets import FEATURES, INDEX, SHARD, clip_record, label_of, make_clip, make_dataset
-from vidgan_jax.data import records, tfexample
+from vidgan_jax.data import record_files, records, tfexample
 from vidgan_jax.data.records import ClipRecord, ClipSource, RecordError, ShardWriter
 
 
@@ -191,7 +191,7 @@ def test_source_as_grain_needs_it(dataset: Path, tmp_path: Path) -> None:
 
 def test_source_is_read_from_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More shards than may be open at once, and several readers."""
-    monkeypatch.setattr(records, "_MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr(record_files, "_MAX_OPEN_FILES", 2)
     directory = make_dataset(tmp_path, num_videos=8, clips_per_video=1, num_shards=8, num_frames=1)
     source = ClipSource(directory, "train")
     wrong: list[int] = []

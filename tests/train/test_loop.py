@@ -23,6 +23,7 @@ from vidgan_jax.data.records import ClipSource, RecordError
 from vidgan_jax.train import checkpoint, loop, programs, sharding
 from vidgan_jax.train.metrics import DATA_WAIT, TIMES
 from vidgan_jax.train.samples import SAMPLES
+from vidgan_jax.train.workdir import alone
 from vidgan_jax.train.writers import METRICS, MetricsWriter
 from vidgan_jax.types import Batch
 
@@ -187,7 +188,7 @@ def test_losses_that_are_not_finite_end_the_run(data: Path, tmp_path: Path) -> N
 
 def test_a_workdir_takes_one_run_at_a_time(data: Path, tmp_path: Path) -> None:
     with (
-        loop._alone(tmp_path),
+        alone(tmp_path),
         pytest.raises(ValueError, match=r"another run is training in .*give another --workdir"),
     ):
         run(data, tmp_path)

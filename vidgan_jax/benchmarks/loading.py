@@ -5,7 +5,7 @@ import time
 from vidgan_jax.benchmarks.measuring import Row
 from vidgan_jax.benchmarks.steps import MeasuredStep, step_numbers
 from vidgan_jax.data.clips import ClipIterator, training_loader
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.types import ClipSpec
 
@@ -15,9 +15,7 @@ _FIRST_BATCHES = 5
 _NUM_STEPS = 5
 
 
-def bench_loader(
-    source: ClipSource, spec: ClipSpec, *, batch_size: int, seconds: float
-) -> list[Row]:
+def bench_loader(source: Clips, spec: ClipSpec, *, batch_size: int, seconds: float) -> list[Row]:
     """Clips a second that the input pipeline yields, for several numbers of threads and workers.
 
     Args:
@@ -29,7 +27,7 @@ def bench_loader(
     return [_measure(source, spec, batch_size, seconds, way) for way in _WAYS]
 
 
-def bench_loader_and_step(source: ClipSource, exp: Experiment, *, seconds: float) -> list[Row]:
+def bench_loader_and_step(source: Clips, exp: Experiment, *, seconds: float) -> list[Row]:
     """Clips a second that a config's loader gives, by itself, and that its fastest step takes.
 
     `ratio` is what is given over what is taken. The last row has the config's loader and its step
@@ -81,7 +79,7 @@ def _together(
 
 
 def _measure(
-    source: ClipSource, spec: ClipSpec, batch_size: int, seconds: float, way: tuple[int, int]
+    source: Clips, spec: ClipSpec, batch_size: int, seconds: float, way: tuple[int, int]
 ) -> Row:
     with _loader(source, spec, batch_size, way) as loader:
         num_clips, start = 0, _warmed_up(loader)
@@ -97,9 +95,7 @@ def _measure(
     }
 
 
-def _loader(
-    source: ClipSource, spec: ClipSpec, batch_size: int, way: tuple[int, int]
-) -> ClipIterator:
+def _loader(source: Clips, spec: ClipSpec, batch_size: int, way: tuple[int, int]) -> ClipIterator:
     workers, threads = way
     reading = {"num_workers": workers, "num_threads": threads}
     return training_loader(source, spec, batch_size=batch_size, seed=0, **reading)

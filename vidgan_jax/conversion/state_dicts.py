@@ -150,6 +150,8 @@ def to_variables(wanted: VariableDict, state: StateDict, names: Names) -> Variab
             if layer in normalised:
                 for part, array in _spectral(state, name, _theirs(shape)).items():
                     leaves[(SPECTRAL, *layer, part)] = array
+        elif collection == "params" and leaf == "scale":
+            leaves[(collection, *layer, leaf)] = state.take(f"{name}.weight", shape)
         elif collection == "params":  # an embedding, which has its layer's name
             leaves[(collection, *layer, leaf)] = state.take(f"{leaf}.weight", shape)
     if missing := shapes.keys() - leaves.keys():

@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from vidgan_jax.data import frames as codec
 from vidgan_jax.data import tfexample
-from vidgan_jax.data.labels import DONT_CARE, known_ids
 from vidgan_jax.data.tfexample import RecordError
 
 
@@ -23,6 +23,8 @@ class ClipRecord:
       label_map: class ids that hold for the whole clip, an 8-bit one-channel PNG as large as the
         frames; ids from 0, 255 for "don't care".
       label_map_score: how well the label map holds, higher is better; stored as float32.
+      measures: what was measured of the clip, by name, such as "camera_movement"; finite, stored as
+        float32 in the order of names.
     """
 
     frames: tuple[bytes, ...]
@@ -33,14 +35,15 @@ class ClipRecord:
     clip_id: str
     label_map: bytes | None = None
     label_map_score: float | None = None
+    measures: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def serialize(record: ClipRecord) -> bytes:
     """The record as a `tf.train.Example`; equal records give equal bytes.
 
     Features: `frames` (bytes), `height`, `width`, `num_frames` (int64), `fps` (float), `video_id`,
-    `clip_id` (bytes, UTF-8), and where there are any, `label_map` (bytes) and `label_map_score`
-    (float).
+    `clip_id` (bytes, UTF-8), and where there are any, `label_map` (bytes), `label_map_score`
+    (float), `measure_names` (bytes, UTF-8) and as many `measure_values` (float).
 
     Raises:
       ValueError: the record does not agree with itself; the message names the field.
@@ -78,20 +81,30 @@ def parse(buffer: bytes | memoryview, *, where: str = "record") -> ClipRecord:
             clip_id=reader.scalar("clip_id", "bytes").decode(),
             label_map=reader.scalar("label_map", "bytes", default=None),
             label_map_score=label_map_score,
+            measures=_measures(reader, where),
         )
     except UnicodeDecodeError as error:
-        raise RecordError(f"{where}: `video_id` or `clip_id` is not UTF-8: {error}") from error
+        raise RecordError(
+            f"{where}: `video_id`, `clip_id` or `measure_names` is not UTF-8: {error}"
+        ) from error
 
 
-def check_record(
-    record: ClipRecord, num_labels: int = 0, dont_care: int = DONT_CARE
-) -> codec.ImageFormat:
+def _measures(reader: tfexample.ExampleReader, where: str) -> dict[str, float]:
+    names = reader.values("measure_names", "bytes") or []
+    values = reader.values("measure_values", "float") or []
+    if len(names) != len(values) or len(set(names)) != len(names):
+        raise RecordError(
+            f"{where}: {len(names)} `measure_names` and {len(values)} `measure_values`; there must "
+            "be one value to each name, and no name twice"
+        )
+    return {name.decode(): float(value) for name, value in zip(names, values, strict=True)}
+
+
+def check_record(record: ClipRecord) -> codec.ImageFormat:
     """Checks that a record agrees with itself.
 
     Args:
       record: the clip.
-      num_labels: classes that its label map may have; 0 for any.
-      dont_care: an id in the map that means no class, as 255 does.
 
     Returns:
       The format of its frames.
@@ -107,6 +120,11 @@ def check_record(
             )
     if not (record.fps > 0 and math.isfinite(record.fps)):
         raise ValueError(f"{name}: fps (={record.fps}) must be above 0 and finite")
+    for measure, value in record.measures.items():
+        if not measure or not math.isfinite(value):
+            raise ValueError(
+                f"{name}: measure {measure!r} (={value}) must have a name and be finite"
+            )
     if not record.frames:
         raise ValueError(f"{name}: frames is empty; a clip needs at least one frame")
     headers = [codec.read_header(frame) for frame in record.frames]
@@ -126,11 +144,6 @@ def check_record(
                 f"{name}: label_map is {shape[1]}×{shape[0]}, but must be as large as the frames, "
                 f"{record.width}×{record.height}"
             )
-        if num_labels:
-            try:
-                known_ids(label_map, num_labels, dont_care)
-            except ValueError as error:
-                raise ValueError(f"{name}: label_map {error}") from error
     elif record.label_map_score is not None:
         raise ValueError(f"{name}: label_map_score (={record.label_map_score}) without a label_map")
     return image_format
@@ -151,6 +164,10 @@ def serialize_unchecked(record: ClipRecord) -> bytes:
         features["label_map"] = [record.label_map]
     if record.label_map_score is not None:
         features["label_map_score"] = [float(record.label_map_score)]
+    if record.measures:
+        names = sorted(record.measures)
+        features["measure_names"] = [measure.encode() for measure in names]
+        features["measure_values"] = [float(record.measures[measure]) for measure in names]
     return tfexample.encode_example(features)
 
 

@@ -1,4 +1,4 @@
-"""The input pipeline: clips of a `ClipSource` → cut, cropped, flipped → `Batch`, by Grain.
+"""The input pipeline: clips of a split → cut, cropped, flipped → `Batch`, by Grain.
 
 Sample number i of a training run, counted over all hosts and from the run's first step, is a pure
 function of (data set, spec, seed, i): Grain seeds one generator for every i, and all of a sample's
@@ -16,7 +16,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.sampling import Centre, Cut, Draw, Sample, fitting_clips
 from vidgan_jax.types import Batch, ClipSpec
 
@@ -25,7 +25,7 @@ _ENDLESS = 1 << 48
 
 
 def training_loader(
-    source: ClipSource,
+    source: Clips,
     spec: ClipSpec,
     *,
     batch_size: int,
@@ -73,7 +73,7 @@ def training_loader(
 
 
 def evaluation_loader(
-    source: ClipSource,
+    source: Clips,
     spec: ClipSpec,
     *,
     batch_size: int,

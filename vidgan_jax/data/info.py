@@ -1,4 +1,4 @@
-"""A data set's info.json: written from its shards' indexes, loaded, checked against everything."""
+"""A data set's info.json: written from its shards' indexes, loaded, compared with them."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 
 from vidgan_jax import files
 from vidgan_jax.data import labels, shards
-from vidgan_jax.data.shards import REBUILD, ShardIndex, index_path, load_index, rebuild_index
+from vidgan_jax.data.shards import REBUILD, ShardIndex, load_index, rebuild_index
 from vidgan_jax.data.tfexample import RecordError
 
 INFO_NAME = "info.json"
@@ -76,21 +76,6 @@ class DatasetInfo:
     checksum: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What `verify` found: counts, and one line for each problem."""
-
-    num_shards: int
-    num_clips: int
-    num_bytes: int
-    problems: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no problem."""
-        return not self.problems
-
-
 def shard_name(split: str, number: int, count: int) -> str:
     """File name of shard `number` (from 0) of `count`: train-00003-of-00128.tfrecord.
 
@@ -122,35 +107,64 @@ def finalize(
       RecordError: no shards, a set of shards that is not complete, a missing or stale index.
     """
     directory = Path(directory)
-    indexes = {path: load_index(path) for path in _find_shards(directory)}
+    indexes = {path: load_index(path) for path in find_shards(directory)}
+    info = summarize(indexes, spec or {})
+    header = {"format": FORMAT, "version": VERSION}
+    files.write_json(directory / INFO_NAME, header | dataclasses.asdict(info))
+    return info
+
+
+def summarize(indexes: Mapping[Path, ShardIndex], spec: Mapping[str, Any]) -> DatasetInfo:
+    """What info.json says of shards.
+
+    Args:
+      indexes: of all shards, by path.
+      spec: how the data set was made.
+
+    Raises:
+      RecordError: a set of shards is not complete.
+    """
+    named = {
+        split: {path.name: indexes[path] for path in paths}
+        for split, paths in _by_split(indexes).items()
+    }
+    return summarize_splits(named, spec)
+
+
+def summarize_splits(
+    indexes: Mapping[str, Mapping[str, ShardIndex]], spec: Mapping[str, Any]
+) -> DatasetInfo:
+    """What there is to say of splits.
+
+    Args:
+      indexes: of the files of every split, by name of the file.
+      spec: how the data set was made.
+    """
     splits = {}
-    for split, paths in _by_split(indexes).items():
-        rows = [indexes[path] for path in paths]
+    for split, files_of_split in indexes.items():
+        rows = list(files_of_split.values())
         splits[split] = SplitInfo(
             num_clips=sum(map(len, rows)),
             num_videos=len({video for index in rows for video in index.video_id.tolist()}),
             num_frames=sum(int(index.num_frames.sum()) for index in rows),
             num_label_maps=sum(int(index.has_label_map.sum()) for index in rows),
             shards=tuple(
-                ShardInfo(path.name, len(index), int(index.shard_bytes), int(index.shard_crc32c))
-                for path, index in zip(paths, rows, strict=True)
+                ShardInfo(name, len(index), int(index.shard_bytes), int(index.shard_crc32c))
+                for name, index in files_of_split.items()
             ),
         )
-    rows = list(indexes.values())
+    rows = [index for files_of_split in indexes.values() for index in files_of_split.values()]
     fps = _common(index.fps for index in rows)
-    info = DatasetInfo(
+    return DatasetInfo(
         splits=splits,
         height=_common(index.height for index in rows),
         width=_common(index.width for index in rows),
         fps=None if fps is None else float(str(np.float32(fps))),  # 29.97, not 29.96999931…
         image_format=_common(index.image_format for index in rows),
         label_ids=tuple(sorted({int(i) for index in rows for i in index.label_ids})),
-        spec=dict(spec or {}),
+        spec=dict(spec),
         checksum=_checksum(splits),
     )
-    header = {"format": FORMAT, "version": VERSION}
-    files.write_json(directory / INFO_NAME, header | dataclasses.asdict(info))
-    return info
 
 
 def load_info(directory: str | os.PathLike[str]) -> DatasetInfo:
@@ -228,49 +242,17 @@ def rebuild(directory: str | os.PathLike[str]) -> DatasetInfo:
         spec = load_info(directory).spec
     except RecordError:
         spec = {}  # Nothing readable to keep; finalize complains where there is no data set at all.
-    for path in _find_shards(directory):
+    for path in find_shards(directory):
         rebuild_index(path)
     return finalize(directory, spec=spec)
 
 
-def verify(
-    directory: str | os.PathLike[str], *, num_labels: int = 0, dont_care: int = labels.DONT_CARE
-) -> Report:
-    """Reads a whole data set: every CRC, every record, every index, info.json's counts and CRCs.
-
-    Decodes no frames. Problems are collected, not raised.
-
-    Args:
-      directory: the data set's folder.
-      num_labels: classes that label maps may have; other ids are problems. 0 for any.
-      dont_care: an id in the maps that means no class, as 255 does.
+def find_shards(directory: Path) -> list[Path]:
+    """All shards in a folder, sorted.
 
     Raises:
-      RecordError: no readable info.json (see `load_info`).
+      RecordError: there is no such folder, or no shard in it.
     """
-    directory = Path(directory)
-    info = load_info(directory)
-    listed = [shard for split in info.splits.values() for shard in split.shards]
-    problems = [
-        f"{path.name}: not in {INFO_NAME}; {_rebuild(directory)}"
-        for path in _find_shards(directory)
-        if path.name not in {shard.name for shard in listed}
-    ]
-    for shard in listed:
-        try:
-            _verify_shard(directory, shard, num_labels, dont_care)
-        except (RecordError, OSError) as error:
-            problems.append(str(error))
-    return Report(
-        num_shards=len(listed),
-        num_clips=sum(shard.num_clips for shard in listed),
-        num_bytes=sum(shard.num_bytes for shard in listed),
-        problems=tuple(problems),
-    )
-
-
-def _find_shards(directory: Path) -> list[Path]:
-    """All shards in a folder, sorted; an error where there is none."""
     if not directory.is_dir():
         raise RecordError(f"data set {directory}: no such folder")
     paths = sorted(path for path in directory.iterdir() if _SHARD_NAME.fullmatch(path.name))
@@ -347,14 +329,3 @@ def load_listed(directory: Path, shard: ShardInfo) -> ShardIndex:
             f"{known}; {_rebuild(directory)}"
         )
     return index
-
-
-def _verify_shard(directory: Path, shard: ShardInfo, num_labels: int, dont_care: int) -> None:
-    found = shards.read_shard(directory / shard.name, num_labels, dont_care)
-    index = load_listed(directory, shard)
-    for field in dataclasses.fields(ShardIndex):
-        if not np.array_equal(getattr(found, field.name), getattr(index, field.name)):
-            raise RecordError(
-                f"{index_path(directory / shard.name)}: `{field.name}` is not what the shard "
-                f"holds; {_rebuild(directory)}"
-            )

@@ -1,6 +1,7 @@
 """Label maps and instance maps from picture files, in which people draw and store them."""
 
 import dataclasses
+import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from vidgan_jax.data.labels import (
     class_name,
     known_ids,
 )
-from vidgan_jax.data.picture_files import load_picture
+from vidgan_jax.data.picture_files import decode_picture, load_picture
 
 # What keeps every pixel as it was.
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "PPM")
@@ -30,6 +31,8 @@ def read_label_map(
     num_labels: int,
     dont_care: int = DONT_CARE,
     nearest_colours: bool = False,
+    *,
+    data: bytes | None = None,
 ) -> np.ndarray:
     """Reads a label map, of ids or of colours, from a PNG, BMP, GIF or PPM.
 
@@ -47,6 +50,7 @@ def read_label_map(
       nearest_colours: take colours that are no class's for the nearest class's (by distance in
         RGB), or for black; pixels that are half transparent or more for "don't care"; and any
         format that Pillow reads, JPEG too. Without it all of these are refused.
+      data: what the file holds, where it is not on disk and `path` only its name.
 
     Returns:
       uint8 `[h, w]`, ids 0 to `num_labels` - 1, or 255.
@@ -56,7 +60,7 @@ def read_label_map(
         the file, what is wrong and what to do.
     """
     check_num_labels(num_labels)
-    picture = _open(path, any_format=nearest_colours)
+    picture = _open(path, any_format=nearest_colours, data=data)
     visible = _visible(picture, at_half=nearest_colours)
     table = _colour_table(num_labels if nearest_colours else max(num_labels, len(PALETTE)))
     if picture.palette is not None and _has_colours(picture, visible, table, nearest_colours):
@@ -128,7 +132,7 @@ class _Picture:
     alpha: np.ndarray | None = None
 
 
-def _open(path: str | os.PathLike[str], *, any_format: bool) -> _Picture:
+def _open(path: str | os.PathLike[str], *, any_format: bool, data: bytes | None = None) -> _Picture:
     """Reads a file, refusing what does not keep ids and colours as they are."""
 
     def check(image: Image.Image, frames: int) -> None:
@@ -143,10 +147,13 @@ def _open(path: str | os.PathLike[str], *, any_format: bool) -> _Picture:
                 f"{path}: has {frames} frames, and a map is one picture; save one of them"
             )
 
-    image = load_picture(path, check)
+    if data is None:
+        image = load_picture(path, check)
+    else:
+        image = decode_picture(io.BytesIO(data), path, check)
     depth, kind = 8, 0
     if image.format == "PNG":
-        with open(path, "rb") as file:
+        with open(path, "rb") if data is None else io.BytesIO(data) as file:
             depth, kind = file.read(26)[24:]
     return _stored(path, image, depth, kind)
 

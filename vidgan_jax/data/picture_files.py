@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from PIL import Image, ImageOps
 
@@ -47,18 +48,33 @@ def load_picture(
     with _explained(path):
         file = open(path, "rb")  # noqa: SIM115 (closed below, by another `with`)
     with file:
-        with _explained(path):
-            image = Image.open(file)
-            frames = getattr(image, "n_frames", 1)
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f"{path}: is {image.width}×{image.height}, more than 8192×8192 pixels; make it "
-                "smaller"
-            )
-        check(image, frames)
-        with _explained(path):
-            image.load()
-            upright = ImageOps.exif_transpose(image)
+        return decode_picture(file, path, check)
+
+
+def decode_picture(
+    file: BinaryIO, name: str | os.PathLike[str], check: Callable[[Image.Image, int], None]
+) -> Image.Image:
+    """Reads a picture from an open file or from memory, as `load_picture` does.
+
+    Args:
+      file: at its start.
+      name: names it in errors.
+      check: see `load_picture`.
+
+    Raises:
+      ValueError: as `load_picture`.
+    """
+    with _explained(name):
+        image = Image.open(file)
+        frames = getattr(image, "n_frames", 1)
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(
+            f"{name}: is {image.width}×{image.height}, more than 8192×8192 pixels; make it smaller"
+        )
+    check(image, frames)
+    with _explained(name):
+        image.load()
+        upright = ImageOps.exif_transpose(image)
     upright.format = image.format
     return upright
 

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from vidgan_jax.data.clip_record import ClipRecord
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.frames import decode_frame, decode_label_map
 from vidgan_jax.data.labels import MAX_LABELS, known_ids, resized_label_crop
-from vidgan_jax.data.records import ClipSource
 from vidgan_jax.data.tfexample import RecordError
 from vidgan_jax.types import Batch, ClipSpec
 
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     flip: bool
 
 
-def fitting_clips(source: ClipSource, spec: ClipSpec) -> np.ndarray:
+def fitting_clips(source: Clips, spec: ClipSpec) -> np.ndarray:
     """Indices of the clips that examples can be cut from.
 
     Those too short for `spec.span`, and where `spec.label_maps` those without a label map, are not
@@ -81,7 +81,7 @@ def _check_spec(spec: ClipSpec) -> None:
 class Draw:
     """Draws a sample: video, clip of the video, start, crop, flip, in this order."""
 
-    def __init__(self, source: ClipSource, fitting: np.ndarray, spec: ClipSpec):
+    def __init__(self, source: Clips, fitting: np.ndarray, spec: ClipSpec):
         video = source.video[fitting]
         self._clips = fitting[np.argsort(video, kind="stable")]
         _, self._first, self._count = np.unique(
@@ -119,7 +119,7 @@ class Centre:
 class Cut:
     """Reads and decodes a sample: only its frames, and of those only the crop is resized."""
 
-    def __init__(self, source: ClipSource, spec: ClipSpec):
+    def __init__(self, source: Clips, spec: ClipSpec):
         self.source = source
         self.spec = spec
 

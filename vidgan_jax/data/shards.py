@@ -22,7 +22,6 @@ from vidgan_jax.data.clip_record import (
     parse,
     serialize_unchecked,
 )
-from vidgan_jax.data.labels import DONT_CARE
 from vidgan_jax.data.tfexample import RecordError
 
 SHARD_SUFFIX = ".tfrecord"
@@ -78,6 +77,23 @@ class ShardIndex:
         np.savez_compressed(buffer, **dataclasses.asdict(self))
         return buffer.getvalue()
 
+    @classmethod
+    def read(cls, path: Path) -> "ShardIndex":
+        """Reads what `to_bytes` has made.
+
+        Raises:
+          ValueError: it is none, or damaged.
+        """
+        try:
+            # np.load leaves a file that it opened itself open where it is no archive.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                index = cls(**{name: arrays[name] for name in _FIELDS})
+        except _NOT_AN_INDEX as error:
+            raise ValueError(f"not an index, or damaged ({error})") from error
+        if any(getattr(index, name).shape != (len(index.offset),) for name in ROWS):
+            raise ValueError("its columns have different lengths")
+        return index
+
 
 _NOT_AN_INDEX = (
     KeyError,
@@ -89,7 +105,8 @@ _NOT_AN_INDEX = (
     zlib.error,
 )
 _FIELDS = tuple(field.name for field in dataclasses.fields(ShardIndex))
-_ROWS = _FIELDS[: _FIELDS.index("label_ids")]
+ROWS = _FIELDS[: _FIELDS.index("label_ids")]
+"""The fields of `ShardIndex` that have one row for each record."""
 
 
 def load_index(shard: str | os.PathLike[str]) -> ShardIndex:
@@ -106,13 +123,9 @@ def load_index(shard: str | os.PathLike[str]) -> ShardIndex:
     if not path.exists():
         raise RecordError(f"{shard}: its index {path.name} is missing; {rebuild}")
     try:
-        # np.load leaves a file that it opened itself open where it is no archive.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            index = ShardIndex(**{name: arrays[name] for name in _FIELDS})
-    except _NOT_AN_INDEX as error:
-        raise RecordError(f"{path}: not an index, or damaged ({error}); {rebuild}") from error
-    if any(getattr(index, name).shape != (len(index.offset),) for name in _ROWS):
-        raise RecordError(f"{path}: its columns have different lengths; {rebuild}")
+        index = ShardIndex.read(path)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}; {rebuild}") from error
     if int(index.shard_bytes) != size:
         raise RecordError(
             f"{path}: stale, it is for a shard of {int(index.shard_bytes)} bytes, but {shard.name} "
@@ -133,29 +146,21 @@ def rebuild_index(shard: str | os.PathLike[str]) -> ShardIndex:
     return index
 
 
-def read_shard(
-    shard: str | os.PathLike[str], num_labels: int = 0, dont_care: int = DONT_CARE
-) -> ShardIndex:
+def read_shard(shard: str | os.PathLike[str]) -> ShardIndex:
     """Reads a whole shard, checking every CRC and every record, and returns its index.
 
-    Args:
-      shard: its file.
-      num_labels: see `check_record`.
-      dont_care: see `check_record`.
-
     Raises:
-      RecordError: the first record that is truncated, corrupted, no clip, or whose label map has an
-        id of no class.
+      RecordError: the first record that is truncated, corrupted or no clip.
     """
     shard = Path(shard)
     size = _shard_size(shard)
-    builder = _IndexBuilder()
+    builder = IndexBuilder()
     with open(shard, "rb") as file:
         for number, (offset, payload) in enumerate(tfexample.scan(file, size, shard.name)):
             where = tfexample.locate(shard.name, number, offset)
             record = parse(payload, where=where)
             try:
-                image_format = check_record(record, num_labels, dont_care)
+                image_format = check_record(record)
             except ValueError as error:
                 raise RecordError(f"{where}: {error}") from error
             builder.add(record, image_format, offset, len(payload))
@@ -186,7 +191,7 @@ class ShardWriter(contextlib.AbstractContextManager["ShardWriter"]):
             raise ValueError(f"shard {str(path)!r} must end in {SHARD_SUFFIX}")
         self._stack = contextlib.ExitStack()
         self._file: BinaryIO | None = None
-        self._builder = _IndexBuilder()
+        self._builder = IndexBuilder()
         self._offset = 0
         self._checksum = google_crc32c.Checksum()
 
@@ -247,8 +252,8 @@ class ShardWriter(contextlib.AbstractContextManager["ShardWriter"]):
             index.write_bytes(self._builder.build(self._offset, crc).to_bytes())
 
 
-class _IndexBuilder:
-    """Collects the rows of an index while a shard is written or read."""
+class IndexBuilder:
+    """Collects the rows of an index while a file of clips is written or read."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[object, ...]] = []
@@ -257,9 +262,26 @@ class _IndexBuilder:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, record: ClipRecord, image_format: str, offset: int, length: int) -> None:
-        """Adds a record that `check_record` has accepted."""
-        if record.label_map is not None:
+    def add(
+        self,
+        record: ClipRecord,
+        image_format: str,
+        offset: int,
+        length: int,
+        pixels: np.ndarray | None = None,
+    ) -> None:
+        """Adds a record that `check_record` has accepted.
+
+        Args:
+          record: the clip.
+          image_format: of its frames.
+          offset: of the record in the shard, bytes.
+          length: of its payload, bytes.
+          pixels: of its label map by id, int64 `[256]`; None to count them here.
+        """
+        if pixels is not None:
+            self._label_ids |= pixels > 0
+        elif record.label_map is not None:
             self._label_ids[codec.decode_label_map(record.label_map)] = True
         self._rows.append(
             (
@@ -282,7 +304,7 @@ class _IndexBuilder:
         columns = zip(zip(*self._rows, strict=True), types, strict=True)
         rows = [np.array(column, dtype) for column, dtype in columns]
         return ShardIndex(
-            **dict(zip(_ROWS, rows, strict=True)),
+            **dict(zip(ROWS, rows, strict=True)),
             label_ids=np.flatnonzero(self._label_ids[:255]).astype(np.uint8),
             shard_bytes=np.array(shard_bytes, np.int64),
             shard_crc32c=np.array(shard_crc32c, np.uint32),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from vidgan_jax.data.clips import training_loader
-from vidgan_jax.data.records import ClipSource
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.metrics import features
 from vidgan_jax.metrics.frechet import Gaussian, Statistics, frechet_distance
 from vidgan_jax.types import ClipSpec
@@ -113,7 +113,7 @@ def score(examples: np.ndarray, reference: Reference) -> Scores:
     return compare(summarise(batches), reference.real)
 
 
-def read_reference(source: ClipSource, spec: ClipSpec, *, num: int, seed: int) -> Reference:
+def read_reference(source: Clips, spec: ClipSpec, *, num: int, seed: int) -> Reference:
     """Draws two disjoint sets of real examples, as training draws them: crops, starts, flips.
 
     Both are of the same videos, so the floor is of chance in drawing, not of new scenes.

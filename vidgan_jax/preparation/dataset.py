@@ -4,6 +4,7 @@
     OUT/report.json                       what became of each video, and why
     OUT/info.json                         written when all shards are in place
     OUT/preview.png                       some clips as film strips, to look at
+    OUT/overview/                         what `prepare stats` and `browse` make of it
 
 Until info.json is there, OUT is no data set, and repeating the command goes on where it stopped
 (`parts.py`). Nothing there is removed before its replacement has been made.
@@ -11,21 +12,20 @@ Until info.json is there, OUT is no data set, and repeating the command goes on 
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
+from typing import Any, NamedTuple
 
 from vidgan_jax import files, version
-from vidgan_jax.data import media, records, tfexample
-from vidgan_jax.preparation.jobs import num_cores, run_jobs
+from vidgan_jax.data import records, tfexample
+from vidgan_jax.preparation.jobs import run_jobs
+from vidgan_jax.preparation.layout import Layout, read_list
 from vidgan_jax.preparation.parts import (
     PARTS_NAME,
     BusyError,
@@ -37,58 +37,27 @@ from vidgan_jax.preparation.parts import (
     difference,
     said_clearly,
 )
+from vidgan_jax.preparation.preview import PREVIEW_NAME, write_preview
+
+__all__ = [
+    "Layout",
+    "Recipe",
+    "Result",
+    "find",
+    "merge",
+    "prepare",
+    "read_list",
+    "write_preview",
+]
 
 INFO_NAME = "info.json"
 REPORT_NAME = "report.json"
-PREVIEW_NAME = "preview.png"
-TRAIN, VALIDATION = "train", "validation"
+OVERVIEW_NAME = "overview"
 
 _POLL_S = 0.2
-_PREVIEW_CLIPS = 8
-_PREVIEW_SIZE = 160
 
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How clips are dealt to splits and shards.
-
-    Attributes:
-      validation_fraction: share of the videos (not clips) kept for validation, 0 to below 1. Above
-        0, at least one video of two is, and at least one stays for training.
-      seed: of the split. A video's lot depends on its name and the seed only.
-      clips_per_shard: most clips in a shard.
-    """
-
-    validation_fraction: float = 0.1
-    seed: int = 0
-    clips_per_shard: int = 256
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction (={self.validation_fraction:g}) must be at least 0 and below "
-                "1; it is a share of the videos"
-            )
-        if self.clips_per_shard < 1:
-            raise ValueError(f"clips_per_shard (={self.clips_per_shard}) must be at least 1")
-
-    def split(self, video_ids: Iterable[str]) -> dict[str, list[str]]:
-        """Deals videos to splits.
-
-        Returns:
-          Sorted names by split; "validation" is missing where no video goes there.
-        """
-        videos = sorted(set(video_ids))
-        count = round(self.validation_fraction * len(videos))
-        if self.validation_fraction > 0:
-            count = max(count, 1)
-        count = max(0, min(count, len(videos) - 1))
-        lots = sorted(videos, key=self._lot)
-        splits = {TRAIN: sorted(lots[count:]), VALIDATION: sorted(lots[:count])}
-        return {name: members for name, members in splits.items() if members}
-
-    def _lot(self, video: str) -> bytes:
-        return hashlib.sha256(f"{self.seed} {video}".encode()).digest()
+# Makes the parts of jobs, see `jobs.run_jobs`.
+RunJobs = Callable[..., list[Outcome]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +71,9 @@ class Recipe:
       settings: everything that the clips depend on, besides their sources; JSON-able.
       skipped: what was found but not taken, and why: (name, reason).
       notes: sentences worth telling the user when the data set is there.
+      one_video_a_job: each job's `video_id` names the one video that its clips are of.
+      unit: what the progress report calls the jobs.
+      what: it calls the work; None for "prepare NAME".
     """
 
     name: str
@@ -110,6 +82,14 @@ class Recipe:
     settings: Mapping[str, Any]
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    one_video_a_job: bool = True
+    unit: str = "videos"
+    what: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What the progress report calls the work."""
+        return f"prepare {self.name}" if self.what is None else self.what
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +125,7 @@ def prepare(
     overwrite: bool = False,
     wait: bool = False,
     progress: bool = True,
+    execute: RunJobs = run_jobs,
 ) -> Result:
     """Makes a data set, or goes on with one, or finds that it is there.
 
@@ -157,6 +138,7 @@ def prepare(
         work. Without it, that is an error.
       wait: wait while another run is at work in `out`, and take what it makes, instead of refusing.
       progress: report on stderr.
+      execute: runs the jobs.
 
     Returns:
       What was made.
@@ -169,7 +151,8 @@ def prepare(
     started = time.monotonic()
     while True:
         try:
-            result = _prepare(recipe, Path(out), layout, workers, overwrite, progress)
+            run = functools.partial(execute, workers=workers, progress=progress)
+            result = _prepare(recipe, Path(out), layout, overwrite, run)
             return dataclasses.replace(result, seconds=time.monotonic() - started)
         except BusyError:
             if not wait:
@@ -177,9 +160,20 @@ def prepare(
             time.sleep(_POLL_S)
 
 
-def _prepare(
-    recipe: Recipe, out: Path, layout: Layout, workers: int | None, overwrite: bool, progress: bool
-) -> Result:
+def find(
+    recipe: Recipe, out: str | os.PathLike[str], layout: Layout, overwrite: bool = False
+) -> records.DatasetInfo | None:
+    """The finished data set in `out`, if it is the one that `prepare` would make.
+
+    Raises:
+      ValueError: `out` holds something else, without `overwrite`.
+    """
+    return _find(Path(out), _spec(recipe, layout), overwrite)
+
+
+def _prepare(recipe: Recipe, out: Path, layout: Layout, overwrite: bool, run: RunJobs) -> Result:
+    if recipe.one_video_a_job:
+        layout.check(job.video_id for job in recipe.jobs)
     spec = _spec(recipe, layout)
     parts = Parts(out, recipe.name, recipe.settings)
     found = _find(out, spec, overwrite)
@@ -188,7 +182,7 @@ def _prepare(
             # Another run may have finished since.
             found = _find(out, spec, overwrite)
             if found is None:
-                return _make(recipe, parts, out, layout, spec, workers, progress)
+                return _make(recipe, parts, out, layout, spec, run)
     # The last run may have been stopped just before its end.
     parts.remove_if_same()
     if not (out / PREVIEW_NAME).exists():
@@ -202,18 +196,10 @@ def _make(
     out: Path,
     layout: Layout,
     spec: Mapping[str, Any],
-    workers: int | None,
-    progress: bool,
+    run: RunJobs,
 ) -> Result:
     started = time.monotonic()
-    outcomes = run_jobs(
-        recipe.jobs,
-        recipe.work,
-        parts,
-        workers=num_cores() if workers is None else workers,
-        title=f"prepare {recipe.name}",
-        progress=progress,
-    )
+    outcomes = run(recipe.jobs, recipe.work, parts, title=recipe.title, unit=recipe.unit)
     with said_clearly(out):
         _write_report(out, recipe, outcomes, time.monotonic() - started)
         if not any(outcome.num_clips for outcome in outcomes):
@@ -241,11 +227,12 @@ def merge(parts: Parts, outcomes: Sequence[Outcome], layout: Layout, out: Path) 
             "same command"
         )
     _remove_dataset(out)
-    written = {outcome.video_id: outcome for outcome in outcomes if outcome.num_clips}
-    for split, videos in layout.split(written).items():
-        members = [written[video] for video in videos]
-        payloads = _payloads(parts.directory, members)
-        num_clips = sum(outcome.num_clips for outcome in members)
+    members = [_Member.of(parts.directory, outcome) for outcome in outcomes if outcome.part]
+    videos = {video for member in members for video in member.video_ids}
+    for split, names in layout.split(videos).items():
+        in_split = frozenset(names)
+        payloads = _payloads(members, in_split)
+        num_clips = sum(member.count(in_split) for member in members)
         num_shards = -(-num_clips // layout.clips_per_shard)
         for number in range(num_shards):
             first, end = (num_clips * n // num_shards for n in (number, number + 1))
@@ -254,24 +241,20 @@ def merge(parts: Parts, outcomes: Sequence[Outcome], layout: Layout, out: Path) 
                     shard.write_serialized(next(payloads))
 
 
-def write_preview(directory: str | os.PathLike[str]) -> Path:
-    """Writes preview.png: some training clips from all over a data set, a film strip each.
+class _Member(NamedTuple):
+    """A finished part, and the video of each of its clips."""
 
-    Returns:
-      Its path.
-    """
-    path = Path(directory) / PREVIEW_NAME
-    source = records.ClipSource(directory, TRAIN)
-    chosen = np.unique(np.linspace(0, len(source) - 1, _PREVIEW_CLIPS).round().astype(int))
-    strips = []
-    for i in chosen.tolist():
-        frames = source[i].frames
-        shown = np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_CLIPS)).round()
-        strips += [_thumbnail(records.decode_frame(frames[int(t)])) for t in shown]
-    source.close()
-    shown_strips = media.enlarge(np.stack(strips))
-    media.write_png(path, media.tile_images(shown_strips, len(strips) // len(chosen)))
-    return path
+    path: Path
+    num_bytes: int
+    video_ids: list[str]
+
+    @staticmethod
+    def of(directory: Path, outcome: Outcome) -> "_Member":
+        path = directory / str(outcome.part)
+        return _Member(path, outcome.num_bytes, list(map(str, records.load_index(path).video_id)))
+
+    def count(self, videos: Set[str]) -> int:
+        return sum(video in videos for video in self.video_ids)
 
 
 def _try_preview(out: Path) -> None:
@@ -280,19 +263,15 @@ def _try_preview(out: Path) -> None:
         write_preview(out)
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    if max(image.shape[:2]) <= _PREVIEW_SIZE:
-        return image
-    scale = _PREVIEW_SIZE / max(image.shape[:2])
-    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-
-
-def _payloads(directory: Path, outcomes: Iterable[Outcome]) -> Iterator[bytes]:
-    for outcome in outcomes:
-        if outcome.part is not None:
-            with open(directory / outcome.part, "rb") as file:
-                for _, payload in tfexample.scan(file, outcome.num_bytes, outcome.part):
+def _payloads(members: Iterable[_Member], videos: Set[str]) -> Iterator[bytes]:
+    """The serialized clips of these videos."""
+    for member in members:
+        if not member.count(videos):
+            continue
+        with open(member.path, "rb") as file:
+            payloads = tfexample.scan(file, member.num_bytes, member.path.name)
+            for video, (_, payload) in zip(member.video_ids, payloads, strict=True):
+                if video in videos:
                     yield bytes(payload)
 
 
@@ -359,6 +338,7 @@ def _remove_dataset(out: Path) -> None:
     """Removes the files of a data set; info.json first, so that what is left is none."""
     (out / INFO_NAME).unlink(missing_ok=True)
     (out / PREVIEW_NAME).unlink(missing_ok=True)
+    shutil.rmtree(out / OVERVIEW_NAME, ignore_errors=True)
     for shard in out.glob("*-?????-of-?????.tfrecord"):
         records.index_path(shard).unlink(missing_ok=True)
         shard.unlink()

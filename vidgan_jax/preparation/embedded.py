@@ -19,18 +19,23 @@ class Scenes:
       num_videos: scenes.
       clips_per_video: moments of each.
       size: height and width, pixels.
+      num_frames: frames of each clip.
+      seed: other seeds give other scenes.
     """
 
     num_videos: int
     clips_per_video: int
     size: int
+    num_frames: int = NUM_FRAMES
+    seed: int = 0
 
     @property
     def folder(self) -> Path:
         """Where they lie: below `$XDG_CACHE_HOME/vidgan_jax`, or `~/.cache/vidgan_jax`."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        name = f"scenes-{self.num_videos}x{self.clips_per_video}-{self.size}px-{NUM_FRAMES}f"
-        return cache / "vidgan_jax" / name
+        name = f"scenes-{self.num_videos}x{self.clips_per_video}-{self.size}px-{self.num_frames}f"
+        other = f"-seed{self.seed}" if self.seed else ""
+        return cache / "vidgan_jax" / f"{name}{other}"
 
     def render(self, *, progress: bool = True) -> DatasetInfo:
         """Renders them where they are not there yet; `progress` shows on stderr."""
@@ -38,8 +43,9 @@ class Scenes:
             self.folder,
             num_videos=self.num_videos,
             clips_per_video=self.clips_per_video,
-            num_frames=NUM_FRAMES,
+            num_frames=self.num_frames,
             size=self.size,
+            seed=self.seed,
             progress=progress,
         )
 

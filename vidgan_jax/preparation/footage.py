@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vidgan_jax.data import records
-from vidgan_jax.preparation import picture, videos
+from vidgan_jax.preparation import finding, picture, videos
 from vidgan_jax.preparation.dataset import Recipe
 from vidgan_jax.preparation.drawn import LabelFile, LabelSettings, find_label_maps
 from vidgan_jax.preparation.encoding import Encoding
@@ -88,14 +88,15 @@ def videos_recipe(
     for source in found:
         label_map = maps.get(source.video_id)
         task = VideoTask(source, cutting, encoding, max(1, cores // processes), label_map)
-        stamp = _stamp(source.path)
+        changed = stamp(source.path)
         if label_map is not None:
-            stamp += f"; label map {label_map.path.name}: {_stamp(label_map.path)}"
-        jobs.append(Job(source.video_id, stamp, task, float(source.path.stat().st_size)))
+            changed += f"; label map {label_map.path.name}: {stamp(label_map.path)}"
+        jobs.append(Job(source.video_id, changed, task, float(source.path.stat().st_size)))
     return Recipe("videos", cut_video, jobs, settings, skipped, notes)
 
 
-def _stamp(path: Path) -> str:
+def stamp(path: Path) -> str:
+    """Changes when the file does: its size and time of change."""
     status = path.stat()
     return f"{status.st_size} bytes, changed {status.st_mtime_ns}"
 
@@ -180,63 +181,15 @@ def find_videos(
         if not source.exists():
             raise ValueError(f"--source {source}: no such file or folder")
         root = source if source.is_dir() else source.parent
-        for path in _walk(source, skipped, visited) if source.is_dir() else [source]:
+        searched = finding.walk(source, SUFFIXES, "a video", skipped, visited)
+        for path in searched if source.is_dir() else [source]:
             found.setdefault(path.resolve(), (root, path))
     if not found:
-        seen = f"; left out: {_few(name for name, _ in skipped)}" if skipped else ""
+        seen = f"; left out: {finding.few(name for name, _ in skipped)}" if skipped else ""
         raise ValueError(
-            f"no video files in {_few(map(str, sources))}{seen}. Videos are known by their suffix "
-            "(.mp4, .mkv, .webm …); name other files one by one"
+            f"no video files in {finding.few(map(str, sources))}{seen}. Videos are known by their "
+            "suffix (.mp4, .mkv, .webm …); name other files one by one"
         )
-    names = _names([(root, path) for root, path in found.values()])
+    names = finding.names_of([(root, path) for root, path in found.values()])
     files = [SourceFile(path, name) for (_, path), name in zip(found.values(), names, strict=True)]
     return sorted(files, key=lambda file: file.video_id), skipped
-
-
-def _walk(folder: Path, skipped: list[tuple[str, str]], visited: set[str]) -> Iterator[Path]:
-    """All video files below a folder, following links; leaves out folders visited before."""
-
-    def on_error(error: OSError) -> None:
-        skipped.append((_text(error.filename), f"folder cannot be read: {error.strerror}"))
-
-    for directory, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
-        real = os.path.realpath(directory)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(directory, name)
-            if name.startswith("."):
-                skipped.append((_text(str(path)), "hidden file"))
-            elif path.suffix.lower() not in SUFFIXES:
-                skipped.append(
-                    (_text(str(path)), f"suffix {path.suffix or '(none)'} is not a video's")
-                )
-            elif not path.is_file():
-                skipped.append((_text(str(path)), "not a file, or a link to nothing"))
-            else:
-                yield path
-
-
-def _names(files: Sequence[tuple[Path, Path]]) -> list[str]:
-    """A name for each (folder given, file): the path within, made longer until all differ."""
-    names = [_text(path.relative_to(root).as_posix()) for root, path in files]
-    if len(set(names)) < len(names):
-        names = [_text(path.absolute().as_posix().lstrip("/")) for _, path in files]
-        shared = os.path.commonpath([os.path.dirname(name) for name in names])
-        names = [os.path.relpath(name, shared or ".") for name in names]
-    if len(set(names)) < len(names):
-        names = [f"{number:05d} {name}" for number, name in enumerate(names)]
-    return names
-
-
-def _text(name: str) -> str:
-    """A file name as UTF-8 can hold it; names need not be."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _few(names: Iterable[str]) -> str:
-    shown = [_text(name) for name in names]
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if shown[3:] else "")

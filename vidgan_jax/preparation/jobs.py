@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +27,7 @@ from vidgan_jax.progress import ProgressReport
 
 _POLL_S = 0.2
 _REPORT_EVERY_S = 0.2
+_ASK_EVERY_S = 1.0
 _ATTEMPTS = 2
 
 
@@ -42,8 +43,9 @@ def run_jobs(
     work: Work,
     parts: Parts,
     *,
-    workers: int,
+    workers: int | None,
     title: str = "prepare",
+    unit: str = "videos",
     progress: bool = True,
 ) -> list[Outcome]:
     """Makes the parts of all jobs that have none yet.
@@ -52,8 +54,9 @@ def run_jobs(
       jobs: one a video.
       work: makes the clips of one.
       parts: where they go; open (see `Parts.opened`).
-      workers: processes; 0 works in this one, one job after another.
+      workers: processes; None for one a core, 0 to work in this one, one job after another.
       title: what the progress report calls this.
+      unit: and what it calls the jobs.
       progress: report on stderr.
 
     Returns:
@@ -63,16 +66,16 @@ def run_jobs(
       OutputError: the parts cannot be written. Finished ones are kept.
       ValueError: `workers` is negative, or two jobs have one name.
     """
+    if workers is None:
+        workers = num_cores()
     if workers < 0:
         raise ValueError(f"workers (={workers}) must be at least 0 (0: no processes)")
-    if len({job.video_id for job in jobs}) < len(jobs):
-        names = collections.Counter(job.video_id for job in jobs)
-        raise ValueError(f"two videos have the name {names.most_common(1)[0][0]!r}")
+    check_names(jobs)
     outcomes = {outcome.video_id: outcome for outcome in parts.finished(jobs)}
     # The longest first, so that no long one is left alone at the end.
     rest = sorted((job for job in jobs if job.video_id not in outcomes), key=lambda job: -job.cost)
     total = sum(job.cost for job in jobs)
-    state = _State(len(jobs), outcomes, total - sum(job.cost for job in rest))
+    state = _State(len(jobs), unit, outcomes, total - sum(job.cost for job in rest))
     with ProgressReport(title, total=total, done=state.done_cost, shown=progress) as state.report:
         try:
             if workers == 0:
@@ -84,6 +87,13 @@ def run_jobs(
             raise
         state.show(last=True)
     return [outcomes[job.video_id] for job in jobs]
+
+
+def check_names(jobs: Sequence[Job]) -> None:
+    """Refuses two jobs of one name, with a ValueError."""
+    if len({job.video_id for job in jobs}) < len(jobs):
+        names = collections.Counter(job.video_id for job in jobs)
+        raise ValueError(f"two videos have the name {names.most_common(1)[0][0]!r}")
 
 
 @dataclasses.dataclass
@@ -102,6 +112,7 @@ class _State:
     """What is done and what is being done, for the report."""
 
     num_jobs: int
+    unit: str
     outcomes: dict[str, Outcome]
     done_cost: float
     num_clips: int = 0
@@ -113,7 +124,7 @@ class _State:
         self.running.remove(running)
         self.outcomes[outcome.video_id] = outcome
         self.done_cost += running.job.cost
-        self.num_clips += outcome.num_clips
+        self.num_clips += outcome.num_seen
         self.num_frames += outcome.num_frames
         self.show()
 
@@ -122,10 +133,11 @@ class _State:
             return
         num_clips = self.num_clips + sum(running.num_clips for running in self.running)
         num_frames = self.num_frames + sum(running.num_frames for running in self.running)
+        frames = f", {num_frames / self.report.elapsed_s:.0f} frames/s" if num_frames else ""
         self.report.update(
             self.done_cost + sum(running.share * running.job.cost for running in self.running),
-            f"{len(self.outcomes)}/{self.num_jobs} videos, {num_clips} clips, "
-            f"{num_frames / self.report.elapsed_s:.0f} frames/s",
+            f"{len(self.outcomes)}/{self.num_jobs} {self.unit}, {num_clips} clips, "
+            f"{num_clips / self.report.elapsed_s:.3g} clips/s{frames}",
             last=last,
         )
 
@@ -206,7 +218,11 @@ class _Worker:
         )
 
     def submit(self, work: Work, job: Job, key: str, directory: Path) -> "futures.Future[Outcome]":
-        return self._pool.submit(_work, work, job, key, directory)
+        try:
+            return self._pool.submit(_work, work, job, key, directory)
+        except BrokenProcessPool:  # It died while it had nothing to do.
+            self.restart()
+            return self._pool.submit(_work, work, job, key, directory)
 
     def read_progress(self, running: _Running) -> None:
         try:
@@ -225,6 +241,46 @@ class _Worker:
     def restart(self) -> None:
         self.stop()
         self._start()
+
+
+class JobProcess:
+    """A process that does one job after another for someone else's run; replaced when it dies."""
+
+    def __init__(self) -> None:
+        self._worker = _Worker()
+
+    def run(self, work: Work, job: Job, parts: Parts, is_wanted: Callable[[], bool]) -> Outcome:
+        """Does one job.
+
+        Args:
+          work: makes its clips.
+          job: what is to be done.
+          parts: where they go.
+          is_wanted: asked every second; where it says no, the process is stopped.
+
+        Returns:
+          Its outcome; one that kills the process again and again has an error.
+
+        Raises:
+          OutputError: the part cannot be written.
+          InterruptedError: the job was not wanted any longer.
+        """
+        running = _Running(job)
+        while True:
+            future = self._worker.submit(work, job, parts.key(job), parts.directory)
+            while not futures.wait([future], _ASK_EVERY_S).done:
+                self._worker.read_progress(running)
+                if not is_wanted():
+                    self._worker.restart()
+                    raise InterruptedError(f"{job.video_id}: stopped")
+            outcome = _outcome(future, self._worker, running)
+            if outcome is not None:
+                return outcome
+            running = _Running(job, attempt=running.attempt + 1)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._worker.stop()
 
 
 # The pipe to the run, in a worker.

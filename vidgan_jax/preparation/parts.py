@@ -14,6 +14,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 import traceback
@@ -29,14 +30,28 @@ _PLAN_NAME = "plan.json"
 _LOCK_NAME = "lock"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
-# Takes a clip, and how much of the job is done then, from 0 to 1.
-WriteClip = Callable[[records.ClipRecord, float], None]
+# Takes a clip, or None for one that was worked on without being written; and how much of the job is
+# done then, from 0 to 1.
+WriteClip = Callable[[records.ClipRecord | None, float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a job found, where it has more to say than notes.
+
+    Attributes:
+      notes: sentences worth telling the user about this video.
+      details: for later stages and reports; JSON-able.
+    """
+
+    notes: Sequence[str] = ()
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Work(Protocol):
     """What makes the clips of one job; a function of a module, so that processes can import it."""
 
-    def __call__(self, task: Any, write: WriteClip) -> Sequence[str]:
+    def __call__(self, task: Any, write: WriteClip) -> Sequence[str] | Findings:
         """Writes the clips of one job in order; nothing it writes may depend on other jobs.
 
         Args:
@@ -44,7 +59,7 @@ class Work(Protocol):
           write: takes the clips.
 
         Returns:
-          Sentences worth telling the user about this video.
+          Sentences worth telling the user about this video, or more.
 
         Raises:
           ValueError: this video cannot be used; the message names it.
@@ -81,6 +96,8 @@ class Outcome:
       seconds: working time.
       notes: sentences worth telling the user.
       error: why the video could not be used; None where it could.
+      details: see `Findings`.
+      num_seen: clips worked on, written or not.
     """
 
     video_id: str
@@ -91,6 +108,8 @@ class Outcome:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: str | None = None
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    num_seen: int = 0
 
 
 class BusyError(ValueError):
@@ -108,10 +127,14 @@ class Parts:
       out: the data set's folder.
       recipe: names what makes the clips.
       settings: everything that the content of a part depends on, besides its source; JSON-able.
+      folder: within `out`, where the parts are.
     """
 
-    def __init__(self, out: Path, recipe: str, settings: Mapping[str, Any]):
-        self.directory = out / PARTS_NAME
+    def __init__(
+        self, out: Path, recipe: str, settings: Mapping[str, Any], folder: str = PARTS_NAME
+    ):
+        self.out = out
+        self.directory = out / folder
         self._plan: dict[str, Any] = json.loads(
             json.dumps({"recipe": recipe, "settings": dict(settings)})
         )
@@ -129,18 +152,24 @@ class Parts:
           ValueError: there are parts of other settings.
         """
         with contextlib.ExitStack() as stack:
-            with said_clearly(self.directory.parent):
+            with said_clearly(self.out):
                 self.directory.mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context(open(self.directory / _LOCK_NAME, "wb"))
             self._lock(lock.fileno())
             self._check_plan(overwrite)
-            with said_clearly(self.directory.parent):
+            with said_clearly(self.out):
                 files.write_json(self.directory / _PLAN_NAME, self._plan)
             yield
 
     def remove(self) -> None:
         """Removes all parts, as far as it can: they do no harm beside a finished data set."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Removes all parts, and keeps the folder open."""
+        for path in self.directory.glob("*"):
+            if path.name not in (_PLAN_NAME, _LOCK_NAME):
+                path.unlink()
 
     def remove_if_same(self) -> None:
         """Removes all parts if they are of this recipe and these settings; never complains."""
@@ -160,7 +189,7 @@ class Parts:
         """
         outcomes, keep = [], {_PLAN_NAME, _LOCK_NAME}
         for job in jobs:
-            outcome = self._outcome(job)
+            outcome = self.outcome(job)
             if outcome is not None:
                 outcomes.append(outcome)
                 keep.add(f"{self.key(job)}.json")
@@ -171,7 +200,20 @@ class Parts:
                 path.unlink()
         return outcomes
 
-    def _outcome(self, job: Job) -> Outcome | None:
+    def num_finished(self) -> int:
+        """How many outcomes there are, of whatever jobs; a quick look at the folder."""
+        return sum(
+            path.suffix == ".json" and "." not in path.stem and path.name != _PLAN_NAME
+            for path in map(Path, os.listdir(self.directory))
+        )
+
+    def record(self, job: Job, outcome: Outcome) -> None:
+        """Writes the outcome of a job, which is then finished; its part must be there."""
+        with said_clearly(self.out):
+            files.write_json(self.directory / f"{self.key(job)}.json", dataclasses.asdict(outcome))
+
+    def outcome(self, job: Job) -> Outcome | None:
+        """The outcome of a job; None where it is not finished."""
         try:
             fields = json.loads((self.directory / f"{self.key(job)}.json").read_bytes())
             outcome = Outcome(**fields | {"notes": tuple(fields["notes"])})
@@ -189,7 +231,7 @@ class Parts:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BusyError(
-                f"{self.directory.parent}: another `prepare` is at work in this folder; wait for "
+                f"{self.out}: another `prepare` is at work in this folder; wait for "
                 "it, or choose another --out"
             ) from error
 
@@ -202,7 +244,7 @@ class Parts:
             found = {}
         if found != self._plan and not overwrite:
             raise ValueError(
-                f"{self.directory.parent}: holds the unfinished work of a run with other settings "
+                f"{self.out}: holds the unfinished work of a run with other settings "
                 f"({difference(found, self._plan)}); repeat that command to finish it, choose "
                 "another --out, or give --overwrite to throw it away"
             )
@@ -247,22 +289,26 @@ def write_part(
     """
     started = time.monotonic()
     path = directory / f"{key}.tfrecord"
-    num_clips = num_frames = 0
+    num_clips = num_frames = num_seen = 0
     writer: records.ShardWriter | None = None
 
-    def write(record: records.ClipRecord, share: float) -> None:
-        nonlocal num_clips, num_frames, writer
+    def write(record: records.ClipRecord | None, share: float) -> None:
+        nonlocal num_clips, num_frames, num_seen, writer
+        num_seen += 1
+        if record is None:
+            report(share, num_seen, num_frames)
+            return
         with said_clearly(directory.parent):
             if writer is None:
                 writer = stack.enter_context(records.ShardWriter(path))
             writer.write(record)
         num_clips += 1
         num_frames += len(record.frames)
-        report(share, num_clips, num_frames)
+        report(share, num_seen, num_frames)
 
     try:
         with said_clearly(directory.parent), contextlib.ExitStack() as stack:
-            notes = _run(work, job.task, write)
+            findings = _run(work, job.task, write)
     except _WorkError as error:
         seconds = time.monotonic() - started
         return Outcome(job.video_id, seconds=seconds, error=_describe(error.__cause__))
@@ -271,9 +317,12 @@ def write_part(
         part=path.name if num_clips else None,
         num_clips=num_clips,
         num_frames=num_frames,
+        num_seen=num_seen,
         num_bytes=path.stat().st_size if num_clips else 0,
         seconds=time.monotonic() - started,
-        notes=notes,
+        notes=tuple(findings.notes),
+        # As it will be read back.
+        details=json.loads(json.dumps(dict(findings.details))),
     )
     with said_clearly(directory.parent):
         files.write_json(directory / f"{key}.json", dataclasses.asdict(outcome))
@@ -284,13 +333,14 @@ class _WorkError(Exception):
     """The job itself failed, not its output; the cause says how."""
 
 
-def _run(work: Work, task: Any, write: WriteClip) -> tuple[str, ...]:
+def _run(work: Work, task: Any, write: WriteClip) -> Findings:
     try:
-        return tuple(work(task, write))
+        findings = work(task, write)
     except OutputError:
         raise
     except Exception as error:  # Whatever is wrong with one video must not cost the others.
         raise _WorkError from error
+    return findings if isinstance(findings, Findings) else Findings(tuple(findings))
 
 
 def _describe(error: BaseException | None) -> str:

@@ -165,6 +165,7 @@ class SquarePictures:
     def __init__(self, size: int, fit: Fit, aspect: Fraction):
         self._size, self._fit, self._aspect = size, fit, aspect
         self._scaler = VideoReformatter()  # `frame.reformat` builds one for every frame.
+        self._shape: Shape | None = None
 
     def convert(self, frame: av.VideoFrame) -> np.ndarray:
         """One frame to uint8 `[size, size, 3]`, RGB.
@@ -172,14 +173,44 @@ class SquarePictures:
         Raises:
           av.FFmpegError: FFmpeg cannot convert its pixel format.
         """
-        shape = Shape.of(frame, self._aspect)
+        whole, shape = self._scaled(frame)
+        return self._square(whole, shape)
+
+    def convert_both(self, frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray]:
+        """One frame to the whole picture and its square, scaled once.
+
+        Returns:
+          uint8 `[h, w, 3]`, the whole scaled picture as shown, which may be a view, and
+          `[size, size, 3]`, RGB.
+
+        Raises:
+          av.FFmpegError: FFmpeg cannot convert its pixel format.
+        """
+        whole, shape = self._scaled(frame)
+        return shape.orientation.apply(whole), self._square(whole, shape)
+
+    def _scaled(self, frame: av.VideoFrame) -> tuple[np.ndarray, Shape]:
+        shape = self._shape_of(frame)
         width, height = shape.scaled(self._size, self._fit)
         colorspace = Colorspace.ITU709 if _is_untagged_hd(frame) else None
         scaled = self._scaler.reformat(
             frame, width, height, "rgb24", src_colorspace=colorspace, interpolation=_SCALING
         )
-        top, left = square_corner(width, height, self._size)
-        square = scaled.to_ndarray()[top : top + self._size, left : left + self._size]
+        return scaled.to_ndarray(), shape
+
+    def _shape_of(self, frame: av.VideoFrame) -> Shape:
+        # A frame whose side data was looked at is in a cycle of references with it, in PyAV, and
+        # stays until Python collects garbage: hundreds of frames, of 50 MB each in 8K.
+        if self._shape is None or (frame.width, frame.height) != (
+            self._shape.width,
+            self._shape.height,
+        ):
+            self._shape = Shape.of(frame, self._aspect)
+        return self._shape
+
+    def _square(self, whole: np.ndarray, shape: Shape) -> np.ndarray:
+        top, left = square_corner(whole.shape[1], whole.shape[0], self._size)
+        square = whole[top : top + self._size, left : left + self._size]
         return np.ascontiguousarray(shape.orientation.apply(square))
 
 

@@ -87,6 +87,14 @@ def on_grid(frames: Iterable[TimedFrame], fps: float) -> Iterator[GridFrame]:
             step += 1
 
 
+def one_by_one(frames: Iterable[TimedFrame]) -> Iterator[GridFrame]:
+    """Every frame as it comes, once, whatever its time: `on_grid` without a grid."""
+    step = 0
+    for number, frame in enumerate(frames):
+        step = 0 if frame.breaks or number == 0 else step + 1
+        yield GridFrame(frame.frame, step, frame.time_s)
+
+
 def cut(
     grid: Iterable[GridFrame],
     num_frames: int,

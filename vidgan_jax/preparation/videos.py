@@ -8,7 +8,7 @@ never by counting frames: variable frame rates and streams that start late come 
 resampling see `timeline.py`.
 
 **Breaks.** No clip reaches over a place where the timestamps jump (back by, or ahead by, more than
-`MAX_GAP_S`), or where frames could not be decoded.
+`decoding.MAX_GAP_S`), or where frames could not be decoded.
 
 **Picture.** Rotation and mirroring that the file asks for are applied, pixels are made square
 (unless stretched), any pixel format becomes 8-bit RGB. Interlaced video is not deinterlaced, HDR is
@@ -17,25 +17,24 @@ not tone mapped.
 
 import contextlib
 import dataclasses
+import io
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import NamedTuple
 
 import av
 
 from vidgan_jax.preparation import picture, timeline
-from vidgan_jax.preparation.timeline import TimedFrame, VideoClip
+from vidgan_jax.preparation.decoding import decode, timed
+from vidgan_jax.preparation.timeline import VideoClip
 
-MAX_GAP_S = 5.0
-
-# A video that ends earlier than its header says is truncated, if by more than these.
-_SHORTFALL_S = 1.0
-_SHORTFALL = 0.02
-# Where neither frame nor stream says how long a frame is shown.
-_DEFAULT_INTERVAL_S = 1 / 25
 # FFmpeg shows any text as a video of a terminal.
 _NOT_VIDEO = ("tty",)
+# Of which it is told what a file probably is.
+_START_BYTES = 512
 
 
 class VideoError(ValueError):
@@ -135,7 +134,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
       VideoError: the file cannot be read, is no video, or no frame of it can be decoded.
     """
     with _opened(path) as (container, stream):
-        decoded = _decode(container, stream, on_damage=lambda what: None)
+        decoded = decode(container, stream, on_damage=lambda what: None)
         frame = next((frame for frame in decoded if frame is not None), None)
         if frame is None:
             raise VideoError(f"{path}: no frame of its video can be decoded")
@@ -177,29 +176,79 @@ def read_clips(
       VideoError: the file cannot be read, is no video, or (without `cutting.keep_damaged`) is
         damaged or truncated.
     """
+    with open_grid(
+        path, cutting.fps, keep_damaged=cutting.keep_damaged, threads=threads, warn=warn
+    ) as grid:
+        pictures = picture.SquarePictures(cutting.size, cutting.fit, grid.aspect)
+        every = cutting.spacing(grid.duration_s)
+        clips = timeline.cut(grid.frames, cutting.num_frames, every, pictures.convert)
+        for number, clip in enumerate(clips, start=1):
+            yield clip
+            if number == cutting.max_clips:
+                break
+
+
+class Grid(NamedTuple):
+    """An open video, resampled to a constant frame rate, or as it is.
+
+    Attributes:
+      frames: at every instant of the grid the frame shown, decoded as they are asked for.
+      fps: frame rate of the video itself, on average, by its header; None where unknown.
+      aspect: width of a stored pixel over its height.
+      duration_s: length in seconds by its header; None where unknown.
+    """
+
+    frames: Iterator[timeline.GridFrame]
+    fps: float | None
+    aspect: Fraction
+    duration_s: float | None
+
+
+@contextlib.contextmanager
+def open_grid(
+    path: str | os.PathLike[str],
+    fps: float | None,
+    *,
+    data: bytes | None = None,
+    keep_damaged: bool = False,
+    threads: int = 0,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[Grid]:
+    """Opens a video for one pass over it, from its start.
+
+    Args:
+      path: the video file.
+      fps: instants a second of the grid; None for the frames that there are, one by one.
+      data: what the file holds, where it is not on disk and `path` only its name.
+      keep_damaged: go on after damage; otherwise a damaged or truncated file is refused.
+      threads: decoding threads; 0 leaves it to FFmpeg (about one a core).
+      warn: called at the end with a sentence on the damage, with `keep_damaged`.
+
+    Raises:
+      VideoError: the file cannot be read, is no video, or (without `keep_damaged`) is damaged or
+        truncated; here or while frames are asked for, within the context.
+    """
     damages: list[str] = []
 
     def on_damage(what: str) -> None:
-        if not cutting.keep_damaged:
+        if not keep_damaged:
             raise VideoError(
                 f"{path}: {what}. Get the file again, or take the clips from its sound parts with "
                 "--keep-damaged"
             )
         damages.append(what)
 
-    with _opened(path) as (container, stream):
+    with _opened(path, data) as (container, stream):
         stream.codec_context.thread_count = threads
         # Frame threads report damage some frames after where it is.
-        stream.thread_type = "SLICE" if cutting.keep_damaged else "AUTO"
-        frames = _timed(_decode(container, stream, on_damage), stream)
-        pictures = picture.SquarePictures(cutting.size, cutting.fit, picture.pixel_aspect(stream))
-        every = cutting.spacing(_duration_s(container, stream))
-        grid = timeline.on_grid(frames, cutting.fps)
-        clips = timeline.cut(grid, cutting.num_frames, every, pictures.convert)
-        for number, clip in enumerate(clips, start=1):
-            yield clip
-            if number == cutting.max_clips:
-                break
+        stream.thread_type = "SLICE" if keep_damaged else "AUTO"
+        frames = timed(decode(container, stream, on_damage), stream)
+        yield Grid(
+            timeline.one_by_one(frames) if fps is None else timeline.on_grid(frames, fps),
+            float(stream.average_rate) if stream.average_rate else None,
+            picture.pixel_aspect(stream),
+            _duration_s(container, stream),
+        )
     if damages and warn is not None:
         warn(f"{path}: damaged in {len(damages)} places, the first: {damages[0]}")
 
@@ -207,34 +256,35 @@ def read_clips(
 @contextlib.contextmanager
 def _opened(
     path: str | os.PathLike[str],
+    data: bytes | None = None,
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Opens a file and picks its video stream; errors of FFmpeg become `VideoError`s."""
-    _check_readable(path)
+    start = _start(path) if data is None else data[:_START_BYTES]
+    if not start:
+        raise VideoError(f"{path}: is empty (0 bytes); copy or download the file again")
+    # An absolute path, since FFmpeg takes what precedes a colon for a protocol; files only, since a
+    # playlist named .mp4 must not reach into the network, and one in an archive nowhere.
+    source = os.path.abspath(path) if data is None else io.BytesIO(data)
+    reach = {"protocol_whitelist": "file" if data is None else "none"}
     try:
-        # An absolute path, since FFmpeg takes what precedes a colon for a protocol; files only,
-        # since a playlist named .mp4 must not reach into the network.
-        with av.open(os.path.abspath(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(source, "r", options=reach) as container:
             yield container, _video_stream(path, container)
     except av.FFmpegError as error:
-        raise VideoError(f"{path}: {_explanation(path)} (FFmpeg: {error.strerror})") from error
+        raise VideoError(f"{path}: {_explanation(start)} (FFmpeg: {error.strerror})") from error
     except picture.SideDataError as error:
         raise VideoError(f"{path}: {error}") from error
 
 
-def _check_readable(path: str | os.PathLike[str]) -> None:
+def _start(path: str | os.PathLike[str]) -> bytes:
     try:
         with open(path, "rb") as file:
-            is_empty = not file.read(1)
+            return file.read(_START_BYTES)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror}") from error
-    if is_empty:
-        raise VideoError(f"{path}: is empty (0 bytes); copy or download the file again")
 
 
-def _explanation(path: str | os.PathLike[str]) -> str:
-    """What is probably wrong with a file that FFmpeg refuses."""
-    with open(path, "rb") as file:
-        start = file.read(512)
+def _explanation(start: bytes) -> str:
+    """What is probably wrong with a file that FFmpeg refuses, by its first bytes."""
     if start[4:8] == b"ftyp":
         return (
             "truncated or damaged: an MP4 without a usable index (moov), as an unfinished download "
@@ -258,7 +308,8 @@ def _video_stream(
     ]
     if not streams:
         kinds = sorted({stream.type for stream in container.streams})
-        raise VideoError(f"{path}: has no video stream, only {', '.join(kinds) or 'nothing'}")
+        only = f", only {', '.join(kinds)}" if kinds else ""
+        raise VideoError(f"{path}: has no video stream{only}")
     # The largest: the others of a file are thumbnails or previews.
     stream = max(streams, key=lambda stream: (stream.width or 0) * (stream.height or 0))
     if stream.codec_context is None:
@@ -270,109 +321,3 @@ def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) 
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None
-
-
-def _interval_s(stream: av.VideoStream) -> float:
-    rate = stream.average_rate or stream.guessed_rate
-    return 1 / float(rate) if rate else _DEFAULT_INTERVAL_S
-
-
-def _decode(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    on_damage: Callable[[str], None],
-) -> Iterator[av.VideoFrame | None]:
-    """Decodes a stream from start to end, and goes on after damage.
-
-    Args:
-      container: the open file.
-      stream: its video stream.
-      on_damage: called with what is wrong; may raise.
-
-    Yields:
-      Frames, and None where some could not be decoded.
-    """
-    clock = _Clock(stream)
-    packets = container.demux(stream)
-    while True:
-        lost = False
-        frames: list[av.VideoFrame] = []
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                break
-            frames = list(packet.decode())
-        except av.FFmpegError as error:
-            on_damage(f"damaged {clock} (FFmpeg: {error.strerror})")
-            lost = True
-        for frame in frames:
-            if frame.is_corrupt:
-                # A recording may start between key frames: nothing is lost there.
-                if clock.end_s is not None:
-                    on_damage(f"damaged {clock} (a frame is incomplete)")
-                yield None
-                continue
-            clock.see(frame)
-            yield frame
-        if lost:
-            yield None
-    _check_end(stream, clock.end_s, on_damage)
-
-
-class _Clock:
-    """How far a stream is decoded, in seconds since its start."""
-
-    def __init__(self, stream: av.VideoStream):
-        self.end_s: float | None = None
-        self._interval_s = _interval_s(stream)
-        start = stream.start_time or 0
-        self._start_s = float(start * stream.time_base) if stream.time_base else 0.0
-
-    def see(self, frame: av.VideoFrame) -> None:
-        """Moves to the end of `frame`, never back."""
-        before_s = self.end_s or 0.0
-        start_s = before_s if frame.time is None else frame.time - self._start_s
-        self.end_s = max(before_s, start_s + self._interval_s)
-
-    def __str__(self) -> str:
-        return "at its start" if self.end_s is None else f"after {self.end_s:.2f} s"
-
-
-def _check_end(
-    stream: av.VideoStream, end_s: float | None, on_damage: Callable[[str], None]
-) -> None:
-    """Complains where a stream ends earlier than its header says."""
-    if end_s is None:
-        on_damage("no frame of its video can be decoded")
-    elif stream.duration and stream.time_base:
-        stated_s = float(stream.duration * stream.time_base)
-        if stated_s - end_s > max(_SHORTFALL_S, _SHORTFALL * stated_s):
-            on_damage(f"truncated: ends after {end_s:.2f} s of {stated_s:.2f} s")
-
-
-def _timed(frames: Iterable[av.VideoFrame | None], stream: av.VideoStream) -> Iterator[TimedFrame]:
-    """Puts times to frames; drops those out of order; breaks where some are lost or time jumps."""
-    interval_s = _interval_s(stream)
-    first_s: float | None = None
-    last_s = 0.0
-    lost = False
-    for frame in frames:
-        if frame is None:
-            lost = True
-            continue
-        # Raw streams carry no timestamps.
-        absolute_s = (
-            frame.time if frame.time is not None else (first_s or 0.0) + last_s + interval_s
-        )
-        if first_s is None:
-            first_s = absolute_s
-            last_s, lost = 0.0, False
-        time_s = absolute_s - first_s
-        jumps = abs(time_s - last_s) > MAX_GAP_S
-        if time_s < last_s and not jumps:
-            continue
-        duration_s = interval_s
-        if frame.duration and frame.time_base:
-            duration_s = min(float(frame.duration * frame.time_base), MAX_GAP_S)
-        yield TimedFrame(frame, time_s, duration_s, breaks=lost or jumps)
-        last_s, lost = time_s, False

@@ -2,24 +2,21 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
-import os
 import signal
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
 from flax.typing import VariableDict
 from jax.sharding import Mesh
 
 from vidgan_jax import files
 from vidgan_jax.data.clips import ClipIterator, training_loader
-from vidgan_jax.data.records import ClipSource, RecordError
+from vidgan_jax.data.collection import Clips
+from vidgan_jax.data.tfexample import RecordError
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
 from vidgan_jax.train import sharding
@@ -29,6 +26,7 @@ from vidgan_jax.train.samples import Sampler
 from vidgan_jax.train.state import GanState, create_state, with_moments
 from vidgan_jax.train.step import Game, TrainStep
 from vidgan_jax.train.stopping import stop_requests
+from vidgan_jax.train.workdir import alone, tell_changes
 from vidgan_jax.train.writers import MetricsWriter
 from vidgan_jax.types import Metrics, PyTree
 
@@ -103,7 +101,7 @@ def state_from(
     return state.replace(**players)
 
 
-def open_loader(experiment: Experiment, source: ClipSource) -> ClipIterator:
+def open_loader(experiment: Experiment, source: Clips) -> ClipIterator:
     """This process's part of the training data.
 
     Raises:
@@ -130,7 +128,7 @@ def open_loader(experiment: Experiment, source: ClipSource) -> ClipIterator:
 
 def train(
     experiment: Experiment,
-    source: ClipSource,
+    source: Clips,
     workdir: Path,
     *,
     initial: Weights | None = None,
@@ -159,7 +157,7 @@ def train(
     sharding.check_batch_size(config.train.batch_size, mesh)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(workdir))
+        stack.enter_context(alone(workdir))
         loader = stack.enter_context(open_loader(experiment, source))
         num_steps = experiment.num_steps(loader.num_clips)
         game = make_game(experiment, num_steps)
@@ -183,30 +181,7 @@ def train(
         return run.loop(state, start, writer, report)
 
 
-@contextlib.contextmanager
-def _alone(workdir: Path) -> Iterator[None]:
-    """Keeps a second run out of a workdir; the system lets go of it when the process ends.
-
-    Raises:
-      ValueError: another run is in there.
-    """
-    if jax.process_index() != 0:
-        yield
-        return
-    folder = os.open(workdir, os.O_RDONLY)  # the folder itself is the lock: no file to leave
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another run is training in {workdir}; wait for it, or give another --workdir"
-            ) from error
-        yield
-    finally:
-        os.close(folder)
-
-
-def _clip_fps(experiment: Experiment, source: ClipSource) -> float:
+def _clip_fps(experiment: Experiment, source: Clips) -> float:
     """Frames a second of generated clips: the data's, less the stride."""
     return (source.info.fps or 24.0) / experiment.clip_spec.stride
 
@@ -229,7 +204,7 @@ def _restore_or_start(
         state, position, meta = checkpoints.restore(latest, like)
         loader.set_state(position)
         _check_time(meta["config"]["model"], experiment, checkpoints.directory / str(latest))
-        _tell_changes(meta["config"], make_meta(dataclasses.asdict(experiment.config))["config"])
+        tell_changes(meta["config"], make_meta(dataclasses.asdict(experiment.config))["config"])
         return state, latest
     if initial is None:
         make = functools.partial(initial_state, experiment, game)
@@ -250,15 +225,6 @@ def _check_time(model: Mapping[str, Any], experiment: Experiment, where: Path) -
                 f"config.model.{name} (={new}) is {old} in {where}; set it as it was, or give "
                 "another --workdir"
             )
-
-
-def _tell_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Says on stderr which fields a resumed run has other than its checkpoint."""
-    old, new = (traverse_util.flatten_dict(dict(c), sep=".") for c in (before, now))
-    # Fields that are younger than the checkpoint meant for it what their defaults mean.
-    changed = [f"{k} {old[k]!r} → {new[k]!r}" for k in new if k in old and old[k] != new[k]]
-    if changed and jax.process_index() == 0:
-        print(f"resumed with changed fields: {'; '.join(changed)}", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,8 @@ RATE = "clips_per_s"
 DATA_WAIT = "time/data_wait"
 # Other numbers of each run, whatever its seed.
 TIMES = (RATE, DATA_WAIT)
+# What the progress line shows: of a GAN's players, of a segmenter.
+_LOSSES = ("D", "G", "loss")
 # Below this share, waiting for data is no news.
 _MUCH_WAIT = 0.1
 
@@ -89,7 +91,7 @@ class LateMetrics:
             )
         times = {RATE: round(self._rate(step), 3), DATA_WAIT: round(wait, 4)}
         self._writer.write(step, {**values, **times})
-        losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("D", "G") if name in values)
+        losses = ", ".join(f"{name} {values[name]:.3f}" for name in _LOSSES if name in values)
         waits = f"{wait:.0%} of the time waiting for data, " if wait > _MUCH_WAIT else ""
         self._note = f"{losses}, {waits}"
 

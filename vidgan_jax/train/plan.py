@@ -18,7 +18,7 @@ from vidgan_jax.types import PyTree
 
 # Bytes of a step's temporaries for one byte of layer outputs: an activation follows every
 # convolution, and both are kept for the backward pass. Against XLA's own figures (bench.py).
-_OUTPUTS_KEPT = 2.0
+OUTPUTS_KEPT = 2.0
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
@@ -168,7 +168,7 @@ def _memory(
     gen, disc = outputs["generator"], outputs["discriminator"]
     # Reals and fakes go through D; R1 differentiates a gradient and keeps that pass as well.
     passes = 4 if experiment.config.loss.r1_gamma else 2
-    activations = int(_OUTPUTS_KEPT * per_device * max(passes * disc, gen + disc))
+    activations = int(OUTPUTS_KEPT * per_device * max(passes * disc, gen + disc))
     gradients = max(num_bytes(state.gen.params), num_bytes(state.disc.params))
     total = num_bytes(state) + gradients + activations
     return {
@@ -180,7 +180,7 @@ def _memory(
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:
-    """Shows a plan to people."""
+    """Shows a plan, of a GAN or of another network's training, to people."""
     console = Console()
     for name, network in plan["networks"].items():
         computes = "" if network["dtype"] == "float32" else f", computes in {network['dtype']}"
@@ -219,8 +219,8 @@ def _plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "batch",
-            f"{batch['global']} = {batch['per_process']} a process = {batch['per_device']} a "
-            f"device, {batch['disc_steps']} D step(s) each",
+            f"{batch['global']} = {batch['per_process']} a process = {batch['per_device']} a device"
+            + (f", {batch['disc_steps']} D step(s) each" if "disc_steps" in batch else ""),
         ),
         ("steps", f"{plan['num_steps']:,}" if plan["num_steps"] else "known with the data"),
         ("starts from", plan["init"] or "random weights"),

@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -121,11 +122,16 @@ def _remove_cut_short(folder: Path) -> None:
 
 
 def _is_whole(program: bytes) -> bool:
-    if program.startswith(_ZSTD):  # as JAX writes where zstandard is installed: no telling
-        return True
-    stream = zlib.decompressobj()
+    stream: Any = zlib.decompressobj()
+    damaged: type[Exception] = zlib.error
+    if program.startswith(_ZSTD):  # as JAX writes where it is installed
+        try:
+            import zstandard
+        except ImportError:
+            return True  # no telling; nor does JAX read it
+        stream, damaged = zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
     try:
         stream.decompress(program)
-    except zlib.error:
+    except damaged:
         return False
-    return stream.eof
+    return bool(stream.eof)

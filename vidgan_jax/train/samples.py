@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 
 from vidgan_jax.data import media
 from vidgan_jax.data.clips import evaluation_loader
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.labels import colorize
-from vidgan_jax.data.records import ClipSource
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train import sharding
 from vidgan_jax.train.state import GanState
@@ -33,7 +33,7 @@ class Sampler:
         workdir: Path,
         *,
         fps: float,
-        source: ClipSource,
+        source: Clips,
     ) -> None:
         self._folder, self._fps = workdir / SAMPLES, fps
         train = experiment.config.train
@@ -72,7 +72,7 @@ class Sampler:
         media.write_mp4(path.with_suffix(".mp4"), grid, fps=self._fps, loops=loops)
 
 
-def _first_label_maps(source: ClipSource, spec: ClipSpec, num: int) -> np.ndarray:
+def _first_label_maps(source: Clips, spec: ClipSpec, num: int) -> np.ndarray:
     """The split's first `num` maps, `[num, h, w]`; again from the first where there are fewer."""
     with evaluation_loader(source, spec, batch_size=num, num_threads=0) as loader:
         found = np.asarray(next(loader).label_map)

@@ -1,0 +1,98 @@
+"""Runs the recipe "nature": its stages, then the shards; goes on where it was stopped."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+
+from vidgan_jax.preparation import dataset
+from vidgan_jax.preparation.nature import accounts, recipe
+from vidgan_jax.preparation.nature.accounts import Accounts, Outcomes
+from vidgan_jax.preparation.nature.recipe import CLIPS, SHARDS, Preparation
+from vidgan_jax.preparation.parts import said_clearly
+from vidgan_jax.preparation.stages import opened, run_stages
+
+# Runs stages for all videos, see `run_stages`.
+RunStages = Callable[..., Outcomes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a run has made.
+
+    Attributes:
+      accounts: what became of everything; None where the data set was there.
+      result: the data set; None where the run was to end before it.
+    """
+
+    accounts: Accounts | None
+    result: dataset.Result | None
+
+
+def prepare_nature(
+    preparation: Preparation,
+    *,
+    layout: dataset.Layout,
+    until: str = SHARDS,
+    redo: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    run: RunStages = run_stages,
+) -> Made:
+    """Makes a data set, or goes on with one, or finds that it is there.
+
+    Args:
+      preparation: of what, and where.
+      layout: splits and shards.
+      until: the last stage to run.
+      redo: make this stage again, and those after it.
+      workers: processes; None for one a core, 0 for none.
+      overwrite: replace a data set of other settings or sources. Of its stages, those whose
+        settings are the same are kept.
+      progress: report on stderr.
+      run: runs the stages.
+
+    Raises:
+      OutputError: `out` cannot be written, or the disk is full; finished videos are kept.
+      BusyError: another run is at work there.
+      ValueError: `out` holds something else, or no clip was kept.
+    """
+    out = preparation.out
+    layout.check(video.video_id for video in preparation.videos)
+    empty = preparation.recipe({})
+    overwrite = overwrite or redo is not None
+    if until == SHARDS and dataset.find(empty, out, layout, overwrite) is not None:
+        return Made(None, dataset.prepare(empty, out, layout=layout, progress=progress))
+    started = time.monotonic()
+    stages = preparation.stages(until)
+    with opened(stages, overwrite=overwrite):
+        if redo is not None:
+            for name in recipe.STAGES[recipe.STAGES.index(redo) :]:
+                if name in preparation.parts:
+                    preparation.parts[name].clear()
+        outcomes = run(stages, preparation.videos, workers=workers, progress=progress)
+    if CLIPS in outcomes:
+        preparation.remember_shots(outcomes[CLIPS])
+    found = accounts.account(outcomes, preparation.nature, len(preparation.videos))
+    with said_clearly(out):
+        accounts.write_tables(out, outcomes, preparation.nature, found)
+    if until != SHARDS:
+        return Made(found, None)
+    result = dataset.prepare(
+        preparation.recipe(outcomes),
+        out,
+        layout=layout,
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return Made(found, dataclasses.replace(result, seconds=time.monotonic() - started))
+
+
+def discard_stages(preparation: Preparation) -> None:
+    """Removes what the stages have made: the data set does not need it."""
+    for parts in preparation.parts.values():
+        parts.remove()
+    with contextlib.suppress(OSError):
+        next(iter(preparation.parts.values())).directory.parent.rmdir()
