@@ -49,6 +49,43 @@ def walk(
                 yield path
 
 
+def find(
+    sources: Sequence[str | os.PathLike[str]],
+    suffixes: Set[str],
+    kind: str,
+    leave_out: str | os.PathLike[str] | None,
+) -> tuple[list[tuple[Path, str]], list[tuple[str, str]]]:
+    """Finds files among what a user names.
+
+    Args:
+      sources: files, which are taken whatever their name, and folders that are searched. A file
+        that is found twice is taken once.
+      suffixes: see `walk`.
+      kind: see `walk`.
+      leave_out: a folder that is not searched: the data set's own.
+
+    Returns:
+      (file, its name in the data set) in the order of names, and what was left out of the folders:
+      (path, reason).
+
+    Raises:
+      ValueError: a source does not exist.
+    """
+    skipped: list[tuple[str, str]] = []
+    found: dict[Path, tuple[Path, Path]] = {}
+    visited = set() if leave_out is None else {os.path.realpath(leave_out)}
+    for source in map(Path, sources):
+        if not source.exists():
+            raise ValueError(f"--source {source}: no such file or folder")
+        root = source if source.is_dir() else source.parent
+        searched = walk(source, suffixes, kind, skipped, visited)
+        for path in searched if source.is_dir() else [source]:
+            found.setdefault(path.resolve(), (root, path))
+    names = names_of(list(found.values()))
+    files = [(path, name) for (_, path), name in zip(found.values(), names, strict=True)]
+    return sorted(files, key=lambda file: file[1]), skipped
+
+
 def names_of(files: Sequence[tuple[Path, Path]]) -> list[str]:
     """A name for each (folder given, file): the path within, made longer until all differ."""
     names = [text(path.relative_to(root).as_posix()) for root, path in files]

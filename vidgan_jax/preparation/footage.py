@@ -174,22 +174,11 @@ def find_videos(
     Raises:
       ValueError: a source does not exist, or there is no video in any of them.
     """
-    skipped: list[tuple[str, str]] = []
-    found: dict[Path, tuple[Path, Path]] = {}
-    visited = set() if leave_out is None else {os.path.realpath(leave_out)}
-    for source in map(Path, sources):
-        if not source.exists():
-            raise ValueError(f"--source {source}: no such file or folder")
-        root = source if source.is_dir() else source.parent
-        searched = finding.walk(source, SUFFIXES, "a video", skipped, visited)
-        for path in searched if source.is_dir() else [source]:
-            found.setdefault(path.resolve(), (root, path))
+    found, skipped = finding.find(sources, SUFFIXES, "a video", leave_out)
     if not found:
         seen = f"; left out: {finding.few(name for name, _ in skipped)}" if skipped else ""
         raise ValueError(
             f"no video files in {finding.few(map(str, sources))}{seen}. Videos are known by their "
             "suffix (.mp4, .mkv, .webm …); name other files one by one"
         )
-    names = finding.names_of([(root, path) for root, path in found.values()])
-    files = [SourceFile(path, name) for (_, path), name in zip(found.values(), names, strict=True)]
-    return sorted(files, key=lambda file: file.video_id), skipped
+    return [SourceFile(path, name) for path, name in found], skipped

@@ -133,16 +133,7 @@ def _find(
     sources: Sequence[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None
 ) -> tuple[list[tuple[Path, str]], list[tuple[str, str]]]:
     """Files with their names in the data set, and what was left out of folders."""
-    skipped: list[tuple[str, str]] = []
-    found: dict[Path, tuple[Path, Path]] = {}
-    visited = set() if leave_out is None else {os.path.realpath(leave_out)}
-    for source in map(Path, sources):
-        if not source.exists():
-            raise ValueError(f"--source {source}: no such file or folder")
-        root = source if source.is_dir() else source.parent
-        searched = finding.walk(source, _FOUND_SUFFIXES, "a video or tar archive", skipped, visited)
-        for path in searched if source.is_dir() else [source]:
-            found.setdefault(path.resolve(), (root, path))
+    found, skipped = finding.find(sources, _FOUND_SUFFIXES, "a video or tar archive", leave_out)
     if not found:
         raise ValueError(
             f"--source: no videos and no tar archives in {finding.few(map(str, sources))}; they "
@@ -150,13 +141,10 @@ def _find(
         )
     beside = {
         str(path.with_suffix("")) + suffix
-        for _, path in found.values()
+        for path, _ in found
         for suffix in (*archives.MAP_SUFFIXES, archives.INFO_SUFFIX)
     }
-    skipped = [(name, reason) for name, reason in skipped if name not in beside]
-    names = finding.names_of(list(found.values()))
-    files = [(path, name) for (_, path), name in zip(found.values(), names, strict=True)]
-    return sorted(files, key=lambda file: file[1]), skipped
+    return found, [(name, reason) for name, reason in skipped if name not in beside]
 
 
 def import_file(task: Any, write: WriteClip) -> list[str]:

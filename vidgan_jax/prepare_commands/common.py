@@ -14,7 +14,7 @@ from rich.table import Table
 
 from vidgan_jax.data import records
 from vidgan_jax.data.frames import ImageFormat
-from vidgan_jax.preparation import beam_stages, dataset
+from vidgan_jax.preparation import beam_stages, dataset, picture
 from vidgan_jax.preparation.encoding import Encoding
 from vidgan_jax.preparation.jobs import run_jobs
 from vidgan_jax.prepare_commands import cluster
@@ -132,6 +132,36 @@ def frame_rate(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is no frame rate, as 24 or 30000/1001") from (
             error
         )
+
+
+def add_video_files(command: argparse.ArgumentParser) -> None:
+    """Adds the flags of all commands that cut video files."""
+    command.add_argument(
+        "--source",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="video files, and folders that are searched with their sub-folders",
+    )
+    add_fit(command)
+    command.add_argument(
+        "--keep-damaged",
+        action="store_true",
+        help="take clips from the sound parts of damaged and truncated files",
+    )
+    command.add_argument(
+        "--strict", action="store_true", help="exit with 1 if any file could not be used"
+    )
+
+
+def add_fit(command: argparse.ArgumentParser) -> None:
+    """Adds --fit."""
+    command.add_argument(
+        "--fit",
+        choices=picture.FITS,
+        default=picture.FITS[0],
+        help="crop: the square in the middle; stretch: the whole picture squeezed into a square",
+    )
 
 
 def add_dont_care(command: argparse.ArgumentParser) -> None:

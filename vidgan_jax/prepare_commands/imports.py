@@ -3,7 +3,7 @@
 import argparse
 
 from vidgan_jax.data.labels import DONT_CARE
-from vidgan_jax.preparation import imported, picture
+from vidgan_jax.preparation import imported
 from vidgan_jax.preparation.drawn import LabelSettings
 from vidgan_jax.preparation.encoding import Encoding
 from vidgan_jax.prepare_commands.common import (
@@ -11,6 +11,7 @@ from vidgan_jax.prepare_commands.common import (
     add_command,
     add_common,
     add_dont_care,
+    add_fit,
     prepare,
 )
 
@@ -37,12 +38,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         metavar="N",
         help="most frames of a clip; of longer videos the first are taken",
     )
-    command.add_argument(
-        "--fit",
-        choices=picture.FITS,
-        default=defaults.fit,
-        help="crop: the square in the middle; stretch: the whole picture squeezed into a square",
-    )
+    add_fit(command)
     command.add_argument(
         "--video-id-pattern",
         metavar="REGEX",

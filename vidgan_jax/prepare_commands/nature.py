@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from vidgan_jax.preparation import beam_stages, picture
+from vidgan_jax.preparation import beam_stages
 from vidgan_jax.preparation.dataset import OVERVIEW_NAME
 from vidgan_jax.preparation.encoding import Encoding
 from vidgan_jax.preparation.jobs import num_cores
@@ -22,6 +22,7 @@ from vidgan_jax.prepare_commands.common import (
     Commands,
     add_command,
     add_common,
+    add_video_files,
     layout_of,
     print_result,
     tell_skipped,
@@ -40,13 +41,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "cut videos into shots, and keep a clip with a label map of each that a fixed camera took",
     )
     cutting = ShotCutting()
-    command.add_argument(
-        "--source",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="video files, and folders that are searched with their sub-folders",
-    )
+    add_video_files(command)
     command.add_argument(
         "--segmenter",
         required=True,
@@ -92,17 +87,6 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         help=f"of what is measured of a clip, 'none' for no limit; repeat for more. {_limits()}",
     )
     command.add_argument(
-        "--fit",
-        choices=picture.FITS,
-        default=cutting.fit,
-        help="crop: the square in the middle; stretch: the whole picture squeezed into a square",
-    )
-    command.add_argument(
-        "--keep-damaged",
-        action="store_true",
-        help="take clips from the sound parts of damaged and truncated files",
-    )
-    command.add_argument(
         "--until", choices=recipe.STAGES, default=recipe.SHARDS, help="the last stage to run"
     )
     command.add_argument(
@@ -113,9 +97,6 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         action="store_true",
         help="remove what the stages made when the shards are written; it is about as large as "
         "they are, and makes changes of limits fast",
-    )
-    command.add_argument(
-        "--strict", action="store_true", help="exit with 1 if any file could not be used"
     )
     add_common(command)
 

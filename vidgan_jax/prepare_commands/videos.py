@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
-from vidgan_jax.preparation import drawn, footage, picture, videos
+from vidgan_jax.preparation import drawn, footage, videos
 from vidgan_jax.preparation.encoding import Encoding
 from vidgan_jax.prepare_commands.common import (
     Commands,
     add_command,
     add_common,
     add_dont_care,
+    add_video_files,
     prepare,
 )
 
@@ -18,13 +19,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Adds the sub-command."""
     command = add_command(commands, "videos", _videos, "cut video files into clips")
     defaults = videos.Cutting()
-    command.add_argument(
-        "--source",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="video files, and folders that are searched with their sub-folders",
-    )
+    add_video_files(command)
     length = command.add_mutually_exclusive_group()
     length.add_argument(
         "--num-frames", type=int, default=defaults.num_frames, metavar="N", help="frames in a clip"
@@ -44,20 +39,6 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         type=int,
         metavar="N",
         help="most clips of one video, spread evenly over it",
-    )
-    command.add_argument(
-        "--fit",
-        choices=picture.FITS,
-        default=defaults.fit,
-        help="crop: the square in the middle; stretch: the whole picture squeezed into a square",
-    )
-    command.add_argument(
-        "--keep-damaged",
-        action="store_true",
-        help="take clips from the sound parts of damaged and truncated files",
-    )
-    command.add_argument(
-        "--strict", action="store_true", help="exit with 1 if any file could not be used"
     )
     _add_label_maps(command)
     add_common(command)
