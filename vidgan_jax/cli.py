@@ -86,13 +86,13 @@ def run(
         with _echoes_dropped():
             return command(args)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        print(f"error: {_in_few_lines(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
             raise
         way_out = "use a smaller batch, or smaller networks"
-        print(f"error: out of memory: {_in_one_line(error)}; {way_out}", file=sys.stderr)
+        print(f"error: out of memory: {_in_few_lines(error)}; {way_out}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -115,7 +115,8 @@ def _echoes_dropped() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_few_lines(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+    # The lines of a list stay lines.
+    return "\n  ".join(" ".join(line.split()) for line in str(error).split("\n  "))

@@ -218,3 +218,21 @@ def test_memory_does_not_grow_with_a_shot() -> None:
 def test_mistakes(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         settings(**changes)
+
+
+def test_what_detectors_see_does_not_depend_on_the_size_of_clips(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[bytes]] = []
+
+    class Looking(Scripted):
+        def feed(self, picture: np.ndarray) -> list[Transition]:
+            seen[-1].append(picture.tobytes())
+            return super().feed(picture)
+
+    monkeypatch.setattr(cutting, "make_detector", lambda name, fps: Looking([]))
+    for size in (32, 50, 160):
+        seen.append([])
+        shots_of(video, cutting=settings(size=size))
+    assert len(seen[0]) == 200
+    assert seen[0] == seen[1] == seen[2]

@@ -136,6 +136,20 @@ def test_part_of_a_pixel_is_forgiven(video: tuple[int, int], size: tuple[int, in
     assert picture.square_label_map(label_map, shape_of(*video), 8, "crop").shape == (8, 8)
 
 
+@pytest.mark.parametrize("transpose", [False, True])
+def test_maps_may_be_as_stored_or_as_shown(transpose: bool) -> None:
+    """Pixels that are not square: left half 0, right half 1, drawn on either."""
+    turn = picture.Orientation(transpose=transpose)
+    shape = picture.Shape(64, 32, Fraction(3, 2), turn)
+    found = []
+    for width in (64, 96):
+        stored = np.zeros((32, width), np.uint8)
+        stored[:, width // 2 :] = 1
+        found.append(picture.square_label_map(turn.apply(stored), shape, 8, "crop"))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert found[0].mean() == 0.5
+
+
 @pytest.mark.parametrize("size", [(480, 480), (640, 480), (1080, 1920), (1920, 1076)])
 def test_other_proportions_are_refused(size: tuple[int, int]) -> None:
     width, height = size

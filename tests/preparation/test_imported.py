@@ -98,6 +98,7 @@ def test_a_webdataset(tmp_path: Path, video: bytes, name: str) -> None:
     assert sorted(clips) == ["s/a/000", "s/a/001", "s/a/002"]
     assert [clips[name].video_id for name in sorted(clips)] == ["lake", "s/a/001", "s/a/002"]
     assert [clips[name].fps for name in sorted(clips)] == [30, 12, 12]
+    assert records.verify(tmp_path / "out").ok  # rates are the clips' own
     for clip in clips.values():
         assert _numbers(clip) == list(range(10))
         assert (clip.height, clip.width) == (32, 32)

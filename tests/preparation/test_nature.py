@@ -20,6 +20,7 @@ from vidgan_jax.preparation.nature.recipe import Nature, Preparation, Segmentati
 from vidgan_jax.preparation.nature.run import Made, prepare_nature
 from vidgan_jax.preparation.nature.shots import Transition
 from vidgan_jax.preparation.nature.suitability import Limits
+from vidgan_jax.preparation.parts import OutputError
 
 SIZE = 32
 
@@ -105,7 +106,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def nature(limits: Limits | None = None, **changes: Any) -> Nature:
     base: dict[str, Any] = {"num_frames": 8, "size": SIZE, "fit": "stretch", "margin_s": 0.1}
-    segmentation = Segmentation(load, "weights", "thresholds", num_frames=3)
+    segmentation = Segmentation(load, "weights", "thresholds", segmented_frames=3)
     return Nature(ShotCutting(**base | changes), Encoding("png"), limits or only(), segmentation)
 
 
@@ -299,6 +300,80 @@ def test_the_split_by_a_list(source: Path, tmp_path: Path) -> None:
     assert records.ClipSource(tmp_path / "out", "train").video_ids == ["a.mp4", "c.mp4"]
 
 
+def test_damaged_work_is_made_again(source: Path, tmp_path: Path, passes: list[str]) -> None:
+    """It must not cost a sound video its place, which would move the others between splits."""
+    out = tmp_path / "out"
+    made(source, out)
+    before = shards(out)
+    (part, *_) = sorted((out / ".stages" / "clips").glob("*.tfrecord"))
+    damaged = bytearray(part.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    for redo in ("suitability", "segmentation", "shards"):
+        part.write_bytes(damaged)
+        passes.clear()
+        with pytest.raises(OutputError, match=r"the clips of .\.mp4 were damaged.*repeat the same"):
+            made(source, out, redo=redo)
+        made(source, out, redo=redo)
+        assert len(passes) == 1
+        assert shards(out) == before
+
+
+def test_a_video_that_fails_in_a_stage_is_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(task: Any, write: Any) -> Any:
+        if task.video_id == "b.mp4":
+            raise ValueError("b.mp4: can't be measured")
+        return works.measure_clips(task, write)
+
+    real = recipe.Preparation.stages
+
+    def stages(self: Preparation, until: str = "shards") -> Any:
+        return [
+            dataclasses.replace(stage, work=fails) if stage.name == "suitability" else stage
+            for stage in real(self, until)
+        ]
+
+    monkeypatch.setattr(recipe.Preparation, "stages", stages)
+    found = made(source, tmp_path / "out")
+    assert found.result is not None
+    assert {o.video_id: o.error for o in found.result.failed}["b.mp4"] == "b.mp4: can't be measured"
+    assert {clip[0] for clip in clips(tmp_path / "out")} == {"a", "c"}
+    told = {row["video"]: row["dropped"] for row in rows(tmp_path / "out" / "shots.csv")}
+    assert told["b.mp4"] == "b.mp4: can't be measured"
+
+
+def test_a_finished_set_keeps_its_tables(source: Path, tmp_path: Path) -> None:
+    made(source, tmp_path / "out")
+    before = (tmp_path / "out" / "shots.csv").read_bytes()
+    made(source, tmp_path / "out", until="shots")
+    assert (tmp_path / "out" / "shots.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"until": "segmentation"}, "no stage 'segmentation' where there is no segmenter"),
+        ({"redo": "segmentation"}, "no such stage where there is no segmenter"),
+        ({"until": "shots", "redo": "clips"}, r"redo \(='clips'\) must not come after until"),
+    ],
+)
+def test_stages_that_are_not_there(
+    source: Path, tmp_path: Path, options: dict[str, str], said: str
+) -> None:
+    settings = nature()
+    settings = Nature(settings.cutting, settings.encoding, settings.limits, None)
+    with pytest.raises(ValueError, match=said):
+        made(source, tmp_path / "out", settings, **options)
+
+
+def test_sizes_that_can_not_be_measured_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"size \(=31\) must be at least 32"):
+        nature(size=31)
+    with pytest.raises(ValueError, match=r"segmented_frames \(=3\) must be at most 2"):
+        nature(num_frames=2)
+
+
 @pytest.mark.parametrize(
     ("total", "num", "shown"),
     [(72, 5, [0, 18, 36, 54, 71]), (8, 3, [0, 4, 7]), (3, 3, [0, 1, 2]), (2, 3, [0, 1, 1])],
@@ -308,8 +383,8 @@ def test_frames_looked_at(total: int, num: int, shown: list[int]) -> None:
 
 
 def test_an_even_number_of_frames_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"num_frames \(=4\) to segment must be odd"):
-        Segmentation(load, "weights", "thresholds", num_frames=4)
+    with pytest.raises(ValueError, match=r"segmented_frames \(=4\) must be odd"):
+        Segmentation(load, "weights", "thresholds", segmented_frames=4)
 
 
 def test_nothing_kept_is_told_with_reasons(source: Path, tmp_path: Path) -> None:

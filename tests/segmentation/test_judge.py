@@ -105,7 +105,9 @@ def test_it_is_trained_once_for_data_and_config(
     assert judge.cache_folder(source, tiny(2)) != folder
     path = folder / small.FILE
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"\.npz: no segmenter, or damaged .*; remove it"):
+    with pytest.raises(
+        ValueError, match=r"\.npz: no segmenter, or damaged .*; if it was one, remove it"
+    ):
         judge.cached_segmenter(source, config, progress=False)
     path.unlink()
     assert judge.cached_segmenter(source, config, progress=False).identity == first.identity

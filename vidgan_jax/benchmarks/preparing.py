@@ -118,7 +118,7 @@ def _prepared(path: Path, detector: str, threads: int, folder: Path) -> dict[str
     found["clips"] = cut.num_clips
     if cut.part is None:
         raise ValueError(f"{path}: gave no clip: {'; '.join(cut.notes)}")
-    clips = works.ClipsTask(folder / cut.part, cut.num_bytes)
+    clips = works.ClipsTask(path.name, folder / cut.part, cut.num_bytes)
     _timed(found, "measure", works.measure_clips, Job(path.name, "", clips), folder)
     return found
 

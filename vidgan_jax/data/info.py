@@ -186,7 +186,11 @@ def load_info(directory: str | os.PathLike[str]) -> DatasetInfo:
             raise ValueError(f"`format` is not {FORMAT!r}")
         version = fields.pop("version")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"{path}: not the info of a data set of clips ({error!r})") from error
+        why = type(error).__name__ if isinstance(error, UnicodeDecodeError) else repr(error)
+        raise RecordError(
+            f"{path}: damaged, or not the info of a data set of clips ({why}); "
+            f"{_rebuild(directory)}"
+        ) from error
     if version != VERSION:
         raise RecordError(
             f"{path}: format version {version!r}, but this vidgan_jax reads version {VERSION}; "

@@ -347,6 +347,8 @@ class _Check:
     def take_whole(self, info: DatasetInfo) -> None:
         """Compares frame rates, and info.json with all shards."""
         usual = max(self._rates, key=lambda fps: self._rates[fps][0], default=0.0)
+        if info.spec.get("settings", {}).get("fps", usual) is None:
+            self._rates.clear()  # Clips were to keep the rates that they came with.
         for fps, (count, name, number) in self._rates.items():
             if fps != usual:
                 self.add(

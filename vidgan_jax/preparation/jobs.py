@@ -10,6 +10,7 @@ it that the run stops or that this process is killed, the worker ends at once.
 
 import collections
 import concurrent.futures as futures
+import contextlib
 import dataclasses
 import functools
 import multiprocessing
@@ -17,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -218,11 +219,12 @@ class _Worker:
         )
 
     def submit(self, work: Work, job: Job, key: str, directory: Path) -> "futures.Future[Outcome]":
-        try:
-            return self._pool.submit(_work, work, job, key, directory)
-        except BrokenProcessPool:  # It died while it had nothing to do.
-            self.restart()
-            return self._pool.submit(_work, work, job, key, directory)
+        with _born_deaf():
+            try:
+                return self._pool.submit(_work, work, job, key, directory)
+            except BrokenProcessPool:  # It died while it had nothing to do.
+                self.restart()
+                return self._pool.submit(_work, work, job, key, directory)
 
     def read_progress(self, running: _Running) -> None:
         try:
@@ -241,6 +243,23 @@ class _Worker:
     def restart(self) -> None:
         self.stop()
         self._start()
+
+
+@contextlib.contextmanager
+def _born_deaf() -> Iterator[None]:
+    """Processes that are started meanwhile never hear of Ctrl-C: the run alone decides what to do.
+
+    A terminal sends it to them, too, and before they come to say what they make of it themselves.
+    Here it is put off, not lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class JobProcess:

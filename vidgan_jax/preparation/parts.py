@@ -120,6 +120,10 @@ class OutputError(OSError):
     """The data set cannot be written; the text says where, why and what to do."""
 
 
+class DamagedPartError(OutputError):
+    """What an earlier stage has written can't be read back; it is removed, to be made again."""
+
+
 class Parts:
     """The parts of one data set in the making.
 
@@ -244,7 +248,7 @@ class Parts:
             found = {}
         if found != self._plan and not overwrite:
             raise ValueError(
-                f"{self.out}: holds the unfinished work of a run with other settings "
+                f"{self.out}: holds the work of a run with other settings "
                 f"({difference(found, self._plan)}); repeat that command to finish it, choose "
                 "another --out, or give --overwrite to throw it away"
             )

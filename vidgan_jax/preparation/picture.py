@@ -121,6 +121,13 @@ def square_corner(width: int, height: int, size: int) -> tuple[int, int]:
     return (height - size) // 2, (width - size) // 2
 
 
+def _have_proportions(size: tuple[int, ...], frame: tuple[int, int]) -> bool:
+    """Whether a height and width are to one another as a frame's are."""
+    # Whichever was made smaller may have lost a part of a pixel.
+    off = size[1] * frame[0] - size[0] * frame[1]
+    return abs(off) <= max(*size, *frame)
+
+
 def square_label_map(label_map: np.ndarray, shape: Shape, size: int, fit: Fit) -> np.ndarray:
     """The square of a label map that lies on the square of the frames.
 
@@ -134,13 +141,15 @@ def square_label_map(label_map: np.ndarray, shape: Shape, size: int, fit: Fit) -
       uint8 `[size, size]`, each pixel the nearest one's id.
 
     Raises:
-      ValueError: the map's height and width are to one another as those of no such frame are; the
-        message, which begins with "is", is to be put behind its name.
+      ValueError: the map's height and width are to one another as those of no such frame are,
+        neither as shown nor, where pixels are not square, as stored; the message, which begins with
+        "is", is to be put behind its name.
     """
     (height, width), (frame_width, frame_height) = label_map.shape, shape.shown
-    # Whichever was made smaller may have lost a part of a pixel.
-    off = width * frame_height - height * frame_width
-    if abs(off) > max(width, height, frame_width, frame_height):
+    if not (
+        _have_proportions(label_map.shape, (frame_height, frame_width))
+        or _have_proportions(shape.orientation.undo(label_map).shape, (shape.height, shape.width))
+    ):
         raise ValueError(
             f"is {width}×{height}, but must have the proportions of the video, which is "
             f"{frame_width}×{frame_height}; draw it on a whole frame of that"

@@ -55,6 +55,8 @@ def beam_settings(args: argparse.Namespace) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"--beam {args.beam!r}: {error}") from error
     shared = [getattr(args, name, None) for name in _SHARED if name != "out"]
+    if not options:
+        raise ValueError("--beam (='') must be a runner's options, as in \"--runner=DirectRunner\"")
     sources = [path for value in shared for path in (value if isinstance(value, list) else [value])]
     found = [Path(path) for path in sources if path is not None and os.path.isabs(path)]
     return {"options": options, "sources": found}

@@ -134,6 +134,22 @@ def frame_rate(text: str) -> float:
         )
 
 
+def frames_of(clip_seconds: float, fps: float) -> int:
+    """Frames of a clip of that length.
+
+    Raises:
+      ValueError: the rate is out of range, or a clip has not one frame.
+    """
+    if not 0 < fps <= 1000:
+        raise ValueError(f"--fps (={fps:g}) must be above 0 and at most 1000")
+    if not clip_seconds * fps >= 1:
+        raise ValueError(
+            f"--clip-seconds (={clip_seconds:g}) must be at least one frame, {1 / fps:.3g} s at "
+            f"{fps:g} frames a second"
+        )
+    return round(clip_seconds * fps)
+
+
 def add_video_files(command: argparse.ArgumentParser) -> None:
     """Adds the flags of all commands that cut video files."""
     command.add_argument(

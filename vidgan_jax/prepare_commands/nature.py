@@ -23,6 +23,7 @@ from vidgan_jax.prepare_commands.common import (
     add_command,
     add_common,
     add_video_files,
+    frames_of,
     layout_of,
     print_result,
     tell_skipped,
@@ -30,6 +31,7 @@ from vidgan_jax.prepare_commands.common import (
 
 _NO_SEGMENTER = "none"
 _SHOWN_REASONS = 3
+_SEGMENTED_FRAMES = 5
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -52,9 +54,9 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--segmented-frames",
         type=int,
-        default=5,
         metavar="K",
-        help="frames of a clip whose maps are compared, odd",
+        help="frames of a clip whose maps are compared, odd and at least 3; "
+        f"{_SEGMENTED_FRAMES} if not given",
     )
     command.add_argument(
         "--segmenter-scales",
@@ -119,7 +121,7 @@ def _scales(text: str) -> tuple[int, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     cutting = ShotCutting(
-        num_frames=round(args.clip_seconds * args.fps),
+        num_frames=frames_of(args.clip_seconds, args.fps),
         fps=args.fps,
         size=args.size,
         fit=args.fit,
@@ -148,14 +150,14 @@ def _run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=not args.quiet,
             run=run_stages if beam is None else functools.partial(beam_stages.run_stages, **beam),
+            tell=_print_accounts,
         )
     except KeyboardInterrupt:
         print("stopped; repeat the same command to go on", file=sys.stderr)
         raise
     if made.accounts is not None:
-        _print_accounts(made.accounts)
         print(f"every shot and clip, and why it was dropped: {args.out}/*.csv")
-    if made.result is None and made.accounts is not None:
+    if made.accounts is not None and made.result is None:
         for error in made.accounts.errors.values():
             print(f"not used: {error}", file=sys.stderr)
     if made.result is not None:
@@ -172,14 +174,21 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _segmentation(args: argparse.Namespace) -> recipe.Segmentation | None:
+    given = {name: getattr(args, name) for name in ("segmented_frames", "segmenter_scales")}
     if args.segmenter == _NO_SEGMENTER:
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is of a --segmenter, and there is none"
+                )
         return None
     # JAX is loaded in this process only, and only where it is needed.
     from vidgan_jax.segmentation import loading
 
     load = functools.partial(loading.load, scales=args.segmenter_scales)
     identity = load(args.segmenter).identity
-    return recipe.Segmentation(load, args.segmenter, identity, args.segmented_frames)
+    num = _SEGMENTED_FRAMES if args.segmented_frames is None else args.segmented_frames
+    return recipe.Segmentation(load, args.segmenter, identity, num)
 
 
 def _print_accounts(found: accounts.Accounts) -> None:

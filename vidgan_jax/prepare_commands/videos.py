@@ -11,6 +11,7 @@ from vidgan_jax.prepare_commands.common import (
     add_common,
     add_dont_care,
     add_video_files,
+    frames_of,
     prepare,
 )
 
@@ -70,7 +71,7 @@ def _add_label_maps(command: argparse.ArgumentParser) -> None:
 def _videos(args: argparse.Namespace) -> int:
     num_frames = args.num_frames
     if args.clip_seconds is not None:
-        num_frames = round(args.clip_seconds * args.fps)
+        num_frames = frames_of(args.clip_seconds, args.fps)
     cutting = videos.Cutting(
         num_frames=num_frames,
         fps=args.fps,

@@ -141,7 +141,8 @@ def load(path: str | os.PathLike[str]) -> Segmenter:
         )
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path}: no segmenter, or damaged ({error}); remove it, and train it again"
+            f"{path}: no segmenter, or damaged ({str(error).partition('.')[0]}); if it was one, "
+            "remove it, and train it again (configs/segmenter.py)"
         ) from error
 
 

@@ -22,7 +22,7 @@ class VidganNature(RecipeBuilder):
 
     Args:
       source: a file or folder of videos, or several.
-      segmenter: see `segmentation.loading.load`; None for no label maps.
+      segmenter: see `segmentation.loading.load`; None or "none" for no label maps.
       segmenter_scales: likewise.
       segmented_frames: frames of a clip whose maps are compared, odd.
       cutting: fields of `ShotCutting`.
@@ -57,7 +57,7 @@ class VidganNature(RecipeBuilder):
     ):
         self._sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         segmentation = None
-        if segmenter is not None:
+        if segmenter not in (None, "none"):
             # JAX is loaded only where it is needed.
             from vidgan_jax.segmentation import loading
 

@@ -132,6 +132,7 @@ def write_tables(out: Path, outcomes: Outcomes, nature: Nature, accounts: Accoun
     """
     cut = outcomes.get(CLIPS, outcomes.get(SHOTS, {}))
     shots = _shot_rows(cut, nature.cutting, CLIPS in outcomes)
+    shots += [{"video": video, "dropped": error} for video, error in accounts.errors.items()]
     written = [_write_csv(out / SHOTS_NAME, _SHOT_FIELDS, shots)]
     if SUITABILITY in outcomes:
         found = [fate for video in cut for fate in fates(of_video(outcomes, video), nature)]
@@ -183,8 +184,6 @@ def _shot_rows(
                     "dropped": dropped,
                 }
             )
-        if outcome.error is not None:
-            rows.append({"video": video, "dropped": outcome.error})
     return rows
 
 

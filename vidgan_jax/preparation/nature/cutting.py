@@ -26,6 +26,8 @@ from vidgan_jax.preparation.nature.shots import Detector, Transition, make_detec
 from vidgan_jax.preparation.timeline import VideoClip
 
 BREAK, END = "break", "end"
+# Detectors see frames scaled to this first, or more: with less, what they find would depend on it.
+DETECTION_SIZE = 160
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +167,9 @@ def read_shots(
         path, cutting.fps, keep_damaged=cutting.keep_damaged, threads=threads, warn=warn
     ) as grid:
         pictures = picture.SquarePictures(cutting.size, cutting.fit, grid.aspect)
+        larger = None
+        if cutting.size < DETECTION_SIZE:
+            larger = picture.SquarePictures(DETECTION_SIZE, cutting.fit, grid.aspect)
         stretch: _Stretch | None = None
         last: Any = None
         square = small = np.empty(0, np.uint8)
@@ -177,6 +182,8 @@ def read_shots(
             if frame is not last:
                 last = frame
                 whole, square = pictures.convert_both(frame)
+                if larger is not None:
+                    whole, _ = larger.convert_both(frame)
                 small = _squeezed(whole, stretch.detector)
             yield from stretch.feed(small, square, time_s)
         if stretch is not None:

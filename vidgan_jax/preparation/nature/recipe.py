@@ -22,7 +22,7 @@ from vidgan_jax.preparation import dataset, footage
 from vidgan_jax.preparation.encoding import Encoding
 from vidgan_jax.preparation.jobs import num_cores
 from vidgan_jax.preparation.nature import suitability, works
-from vidgan_jax.preparation.nature.cutting import ShotCutting
+from vidgan_jax.preparation.nature.cutting import DETECTION_SIZE, ShotCutting
 from vidgan_jax.preparation.nature.suitability import Limits
 from vidgan_jax.preparation.nature.works import ClipsTask, CuttingTask, SegmentClips, Told
 from vidgan_jax.preparation.parts import Job, Outcome, Parts
@@ -45,25 +45,25 @@ class Segmentation:
       load: makes the segmenter from `where`; see `SegmentClips`.
       where: its weights.
       identity: changes when what it says does.
-      num_frames: frames of each clip that are segmented, odd.
+      segmented_frames: frames of each clip that are segmented, odd.
     """
 
     load: Callable[[str], works.SegmentFrames]
     where: str
     identity: str
-    num_frames: int = 5
+    segmented_frames: int = 5
 
     def __post_init__(self) -> None:
-        if self.num_frames < 3 or self.num_frames % 2 == 0:
+        if self.segmented_frames < 3 or self.segmented_frames % 2 == 0:
             raise ValueError(
-                f"num_frames (={self.num_frames}) to segment must be odd and at least 3: the "
+                f"segmented_frames (={self.segmented_frames}) must be odd and at least 3: the "
                 "middle one's map is compared with the others'"
             )
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the maps depend on."""
-        return {"identity": self.identity, "num_frames": self.num_frames}
+        return {"identity": self.identity, "segmented_frames": self.segmented_frames}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,19 @@ class Nature:
     limits: Limits
     segmentation: Segmentation | None
 
+    def __post_init__(self) -> None:
+        if self.cutting.size < suitability.LEAST_SIDE:
+            raise ValueError(
+                f"size (={self.cutting.size}) must be at least {suitability.LEAST_SIDE}, for the "
+                "movement of the camera to be measured"
+            )
+        segmented = self.segmentation.segmented_frames if self.segmentation else 0
+        if segmented > self.cutting.num_frames:
+            raise ValueError(
+                f"segmented_frames (={segmented}) must be at most {self.cutting.num_frames}, the "
+                "frames of a clip"
+            )
+
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that the data set depends on, besides its sources."""
@@ -95,7 +108,8 @@ class Nature:
     @property
     def _shots(self) -> dict[str, Any]:
         names = ("fps", "detector", "keep_damaged")
-        return {name: getattr(self.cutting, name) for name in names}
+        shots = {name: getattr(self.cutting, name) for name in names}
+        return shots | {"size": max(self.cutting.size, DETECTION_SIZE)}
 
     @property
     def _cutting(self) -> dict[str, Any]:
@@ -151,11 +165,13 @@ class Preparation:
             Stage(CLIPS, self._clips, works.cut_video, self._clips_job),
             Stage(SUITABILITY, self._measures, works.measure_clips, self._measures_job),
         ]
-        segmentation = self.nature.segmentation
-        if segmentation is not None:
-            work = SegmentClips(segmentation.load, segmentation.where, segmentation.num_frames)
+        how = self.nature.segmentation
+        if how is not None:
+            work = SegmentClips(how.load, how.where, how.segmented_frames)
             stages.append(Stage(SEGMENTATION, self._maps, work, self._maps_job, True))
         names = [stage.name for stage in stages]
+        if until not in (*names, SHARDS):
+            raise ValueError(f"there is no stage {until!r} where there is no segmenter")
         return stages if until == SHARDS else stages[: names.index(until) + 1]
 
     @property
@@ -192,7 +208,7 @@ class Preparation:
                 for stage, found in outcomes.items()
                 if video.video_id in found
             }
-            jobs.append(dataclasses.replace(video, task=self._last_task(of_video)))
+            jobs.append(dataclasses.replace(video, task=self._last_task(video.video_id, of_video)))
         return dataset.Recipe(
             "nature",
             works.keep_clips,
@@ -240,22 +256,22 @@ class Preparation:
     def _task(self, clips: Outcome, clip_ids: Sequence[str] | None = None) -> ClipsTask:
         path = self._clips.directory / str(clips.part)
         wanted = None if clip_ids is None else tuple(clip_ids)
-        return ClipsTask(path, clips.num_bytes, wanted)
+        return ClipsTask(clips.video_id, path, clips.num_bytes, wanted)
 
-    def _last_task(self, of_video: Earlier) -> ClipsTask:
+    def _last_task(self, video_id: str, of_video: Earlier) -> ClipsTask:
         error = next((outcome.error for outcome in of_video.values() if outcome.error), None)
         if error is not None or CLIPS not in of_video:
-            return ClipsTask(Path(), 0, (), {}, error)
+            return ClipsTask(video_id, Path(), 0, (), {}, error)
         found = list(fates(of_video, self.nature))
         notes = [note for outcome in of_video.values() for note in outcome.notes]
         told = {fate.clip_id: fate.told for fate in found if fate.told is not None}
         if found and not told:
             reasons = sorted({reason.split()[0] for fate in found for reason in fate.reasons})
             notes.append(
-                f"{found[0].clip_id.partition('#')[0]}: no clip of its {len(found)} is suitable: "
+                f"{video_id}: no clip of its {len(found)} is suitable: "
                 f"{', '.join(reasons)} (see clips.csv)"
             )
-        task = self._task(of_video[CLIPS], list(told)) if told else ClipsTask(Path(), 0, ())
+        task = self._task(of_video[CLIPS], list(told))
         return dataclasses.replace(task, told=told, notes=tuple(notes))
 
 
@@ -280,7 +296,7 @@ class Fate:
 
 def fates(of_video: Earlier, nature: Nature) -> Iterator[Fate]:
     """What became of each candidate of a video, in the order of the file."""
-    if SUITABILITY not in of_video:
+    if SUITABILITY not in of_video or any(outcome.error for outcome in of_video.values()):
         return
     maps = of_video[SEGMENTATION].details if SEGMENTATION in of_video else None
     for clip_id, measured in of_video[SUITABILITY].details["measures"].items():

@@ -39,6 +39,7 @@ def prepare_nature(
     overwrite: bool = False,
     progress: bool = True,
     run: RunStages = run_stages,
+    tell: Callable[[Accounts], None] | None = None,
 ) -> Made:
     """Makes a data set, or goes on with one, or finds that it is there.
 
@@ -52,6 +53,11 @@ def prepare_nature(
         settings are the same are kept.
       progress: report on stderr.
       run: runs the stages.
+      tell: called with what became of everything, before the shards are written.
+
+    Returns:
+      What was made. The tables of a data set that is there stay as they are where `until` ends
+      before the shards.
 
     Raises:
       OutputError: `out` cannot be written, or the disk is full; finished videos are kept.
@@ -61,11 +67,12 @@ def prepare_nature(
     out = preparation.out
     layout.check(video.video_id for video in preparation.videos)
     empty = preparation.recipe({})
+    stages = preparation.stages(until)
+    _check_redo(redo, until, preparation)
     overwrite = overwrite or redo is not None
     if until == SHARDS and dataset.find(empty, out, layout, overwrite) is not None:
         return Made(None, dataset.prepare(empty, out, layout=layout, progress=progress))
     started = time.monotonic()
-    stages = preparation.stages(until)
     with opened(stages, overwrite=overwrite):
         if redo is not None:
             for name in recipe.STAGES[recipe.STAGES.index(redo) :]:
@@ -75,8 +82,11 @@ def prepare_nature(
     if CLIPS in outcomes:
         preparation.remember_shots(outcomes[CLIPS])
     found = accounts.account(outcomes, preparation.nature, len(preparation.videos))
-    with said_clearly(out):
-        accounts.write_tables(out, outcomes, preparation.nature, found)
+    if tell is not None:
+        tell(found)
+    if until == SHARDS or not (out / dataset.INFO_NAME).exists():
+        with said_clearly(out):
+            accounts.write_tables(out, outcomes, preparation.nature, found)
     if until != SHARDS:
         return Made(found, None)
     result = dataset.prepare(
@@ -88,6 +98,15 @@ def prepare_nature(
         progress=progress,
     )
     return Made(found, dataclasses.replace(result, seconds=time.monotonic() - started))
+
+
+def _check_redo(redo: str | None, until: str, preparation: Preparation) -> None:
+    if redo is None:
+        return
+    if redo == recipe.SEGMENTATION and preparation.nature.segmentation is None:
+        raise ValueError(f"redo (={redo!r}): there is no such stage where there is no segmenter")
+    if recipe.STAGES.index(redo) > recipe.STAGES.index(until):
+        raise ValueError(f"redo (={redo!r}) must not come after until (={until!r})")
 
 
 def discard_stages(preparation: Preparation) -> None:

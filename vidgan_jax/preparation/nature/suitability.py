@@ -18,7 +18,7 @@ from vidgan_jax.preparation.nature import motion
 
 # About how many pixels a side everything is measured at: fewer cost precision, more cost time.
 _SIDE = 80
-_LEAST_SIDE = 32
+LEAST_SIDE = 32
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 # Tiles a side that frames are compared by; their means hide the noise of compression and sensors.
@@ -185,10 +185,10 @@ def measure(frames: np.ndarray, fps: float) -> dict[str, float]:
         raise ValueError(
             f"`frames` must be uint8 [t, h, w, 3], got {frames.dtype} {list(frames.shape)}"
         )
-    if min(frames.shape[1:3]) < _LEAST_SIDE:
+    if min(frames.shape[1:3]) < LEAST_SIDE:
         height, width = frames.shape[1:3]
         raise ValueError(
-            f"`frames` (of {height}x{width} pixels) must be {_LEAST_SIDE} or more a side"
+            f"`frames` (of {height}x{width} pixels) must be {LEAST_SIDE} or more a side"
         )
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"`fps` (={fps:g}) must be above 0")

@@ -17,7 +17,7 @@ from vidgan_jax.preparation.footage import SourceFile
 from vidgan_jax.preparation.nature import suitability
 from vidgan_jax.preparation.nature.cutting import Shot, ShotCutting, read_shots
 from vidgan_jax.preparation.nature.shots import Transition
-from vidgan_jax.preparation.parts import Findings, WriteClip
+from vidgan_jax.preparation.parts import DamagedPartError, Findings, WriteClip
 
 PEOPLE, CONSTANCY = "people", "constancy"
 PERSON = 12  # of ADE20K's classes
@@ -60,6 +60,7 @@ class ClipsTask:
     """What a later stage needs of one video.
 
     Attributes:
+      video_id: its name.
       part: the file with the candidates.
       num_bytes: its size.
       clip_ids: those to look at, in the order of the file; None for all.
@@ -68,6 +69,7 @@ class ClipsTask:
       notes: what earlier stages had to tell; of the last stage.
     """
 
+    video_id: str
     part: Path
     num_bytes: int
     clip_ids: tuple[str, ...] | None = None
@@ -135,10 +137,12 @@ def cut_video(task: Any, write: WriteClip) -> Findings:
             write(record, share)
         shots.append(_shot_details(shot, clip_id))
     lengths = [length for shot in shots if (length := shot["end"] - shot["start"])]
-    if max(lengths, default=0) < cutting.least_frames:
+    if not lengths:
+        notes.append(f"{path}: shows nothing but transitions and plain colours")
+    elif max(lengths) < cutting.least_frames:
         notes.append(
             f"{path}: too short for a clip: the longest of its {len(lengths)} shots has "
-            f"{max(lengths, default=0) / cutting.fps:.2f} s, and a clip takes "
+            f"{max(lengths) / cutting.fps:.2f} s, and a clip takes "
             f"{cutting.least_frames / cutting.fps:.2f} s with its margins"
         )
     return Findings(notes, {"shots": shots})
@@ -279,10 +283,18 @@ def _candidates(task: Any) -> Iterator[tuple[records.ClipRecord, int]]:
     """The candidates of a video that are to be looked at, and how many there are."""
     if not isinstance(task, ClipsTask):
         raise TypeError(f"task must be a ClipsTask, got {type(task).__name__}")
-    index = records.load_index(task.part)
-    wanted = set(index.clip_id.tolist()) if task.clip_ids is None else set(task.clip_ids)
-    with open(task.part, "rb") as file:
-        for where, payload in tfexample.scan(file, task.num_bytes, task.part.name):
-            record = records.parse(payload, where=f"{task.part.name}, record {where}")
-            if record.clip_id in wanted:
-                yield record, len(wanted)
+    try:
+        index = records.load_index(task.part)
+        wanted = set(index.clip_id.tolist()) if task.clip_ids is None else set(task.clip_ids)
+        with open(task.part, "rb") as file:
+            for where, payload in tfexample.scan(file, task.num_bytes, task.part.name):
+                record = records.parse(payload, where=f"{task.part.name}, record {where}")
+                if record.clip_id in wanted:
+                    yield record, len(wanted)
+    except (tfexample.RecordError, OSError) as error:
+        # Not the video's fault: without its clips the split would be another one.
+        task.part.unlink(missing_ok=True)
+        raise DamagedPartError(
+            f"{task.part.parent}: the clips of {task.video_id} were damaged there ({error}) and "
+            "are removed; repeat the same command to cut them again"
+        ) from error
