@@ -29,8 +29,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename in (None, str(temporary)):
-            error.filename = str(path)  # the system tells of a full disk without a name
+        # The system tells of a full disk without a name; what has no number is not its own.
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
