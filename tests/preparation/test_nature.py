@@ -271,6 +271,14 @@ def test_a_stage_is_made_again(source: Path, tmp_path: Path, passes: list[str]) 
     assert shards(tmp_path / "out") == before
 
 
+def test_other_settings_are_refused_where_a_stage_is_to_be_made_again(
+    source: Path, tmp_path: Path
+) -> None:
+    made(source, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"made differently.*seed was 0, now 1"):
+        made(source, tmp_path / "out", nature(seed=1), redo="clips")
+
+
 def test_stages_can_be_thrown_away(source: Path, tmp_path: Path) -> None:
     made(source, tmp_path / "out")
     run.discard_stages(Preparation([source], nature(), tmp_path / "out"))

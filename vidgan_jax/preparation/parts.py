@@ -256,19 +256,21 @@ class Parts:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Says in which entries two JSON objects differ: "fps was 24, now 30"."""
-    old, new = _flat(old), _flat(new)
+    before, after = _flat(old), _flat(new)
     changed = [
-        f"{name} was {json.dumps(old.get(name))}, now {json.dumps(new.get(name))}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        f"{path[-1]} was {json.dumps(before.get(path))}, now {json.dumps(after.get(path))}"
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
     ]
     return "; ".join(changed)
 
 
-def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Entries by their whole paths: two sections may have one of the same name."""
+    flat: dict[tuple[str, ...], Any] = {}
     for name, entry in value.items():
-        flat |= _flat(entry) if isinstance(entry, Mapping) else {name: entry}
+        inner = (*path, name)
+        flat |= _flat(entry, inner) if isinstance(entry, Mapping) else {inner: entry}
     return flat
 
 

@@ -69,8 +69,8 @@ def prepare_nature(
     empty = preparation.recipe({})
     stages = preparation.stages(until)
     _check_redo(redo, until, preparation)
-    overwrite = overwrite or redo is not None
-    if until == SHARDS and dataset.find(empty, out, layout, overwrite) is not None:
+    found_set = dataset.find(empty, out, layout, overwrite) if until == SHARDS else None
+    if found_set is not None and redo is None:
         return Made(None, dataset.prepare(empty, out, layout=layout, progress=progress))
     started = time.monotonic()
     with opened(stages, overwrite=overwrite):
@@ -94,7 +94,7 @@ def prepare_nature(
         out,
         layout=layout,
         workers=workers,
-        overwrite=overwrite,
+        overwrite=overwrite or redo is not None,
         progress=progress,
     )
     return Made(found, dataclasses.replace(result, seconds=time.monotonic() - started))
