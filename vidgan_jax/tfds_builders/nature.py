@@ -68,7 +68,7 @@ class VidganNature(RecipeBuilder):
         self._nature = Nature(cut, encoded, Limits(**limits or {}), segmentation)
         planned = Preparation(self._sources, self._nature, Path(), workers=workers)
         super().__init__(
-            planned.recipe({}),
+            planned.recipe({}, {}),
             dataset.Layout(**layout or {}),
             size=cut.size,
             encoding=encoded,

@@ -16,8 +16,8 @@ from vidgan_jax.preparation.nature.recipe import (
     SHOTS,
     SUITABILITY,
     Fate,
-    Nature,
-    fates,
+    Fates,
+    Outcomes,
 )
 from vidgan_jax.preparation.parts import Outcome
 
@@ -36,9 +36,6 @@ _SHOT_FIELDS = (
     "dropped",
 )
 _CLIP_FIELDS = ("clip", "kept", "dropped_by", "reasons")
-
-# Stage → video → outcome.
-Outcomes = Mapping[str, Mapping[str, Outcome]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +72,12 @@ class Accounts:
     errors: Mapping[str, str]
 
 
-def account(outcomes: Outcomes, nature: Nature, num_videos: int) -> Accounts:
+def account(outcomes: Outcomes, fates: Fates, num_videos: int) -> Accounts:
     """Counts what the stages that have run have left.
 
     Args:
       outcomes: of the stages.
-      nature: the settings.
+      fates: of all clips.
       num_videos: that there are.
     """
     errors = {
@@ -99,7 +96,7 @@ def account(outcomes: Outcomes, nature: Nature, num_videos: int) -> Accounts:
         clips = sum(outcome.num_clips for outcome in cut.values())
         short = {"too short": len(shots) - clips}
         steps.append(Step(CLIPS, len(shots), clips, "shots → clips", short, _seconds(cut)))
-    found = [fate for video in cut for fate in fates(of_video(outcomes, video), nature)]
+    found = [fate for of_video in fates.values() for fate in of_video]
     left = len(found)
     for stage in (SUITABILITY, SEGMENTATION):
         if stage in outcomes:
@@ -119,26 +116,18 @@ def account(outcomes: Outcomes, nature: Nature, num_videos: int) -> Accounts:
     return Accounts(tuple(steps), errors)
 
 
-def of_video(outcomes: Outcomes, video: str) -> dict[str, Outcome]:
-    """The outcomes of one video, by stage."""
-    return {stage: found[video] for stage, found in outcomes.items() if video in found}
-
-
-def write_tables(out: Path, outcomes: Outcomes, nature: Nature, accounts: Accounts) -> list[Path]:
-    """Writes shots.csv, clips.csv (where clips have been measured) and stages.json.
-
-    Returns:
-      Their paths.
-    """
+def write_tables(
+    out: Path, outcomes: Outcomes, fates: Fates, cutting: ShotCutting, accounts: Accounts
+) -> None:
+    """Writes shots.csv, clips.csv (where clips have been measured) and stages.json."""
     cut = outcomes.get(CLIPS, outcomes.get(SHOTS, {}))
-    shots = _shot_rows(cut, nature.cutting, CLIPS in outcomes)
+    shots = _shot_rows(cut, cutting, CLIPS in outcomes)
     shots += [{"video": video, "dropped": error} for video, error in accounts.errors.items()]
-    written = [_write_csv(out / SHOTS_NAME, _SHOT_FIELDS, shots)]
+    _write_csv(out / SHOTS_NAME, _SHOT_FIELDS, shots)
     if SUITABILITY in outcomes:
-        found = [fate for video in cut for fate in fates(of_video(outcomes, video), nature)]
-        written.append(_write_csv(out / CLIPS_NAME, _CLIP_FIELDS, _clip_rows(found)))
+        found = [fate for of_video in fates.values() for fate in of_video]
+        _write_csv(out / CLIPS_NAME, _CLIP_FIELDS, _clip_rows(found))
     files.write_json(out / SUMMARY_NAME, dataclasses.asdict(accounts))
-    return [*written, out / SUMMARY_NAME]
 
 
 def _shots(outcome: Outcome) -> list[dict[str, Any]]:
@@ -200,7 +189,7 @@ def _clip_rows(found: Sequence[Fate]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
+def _write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows, with these columns first and whatever else they have after them."""
     names = list(dict.fromkeys([*fields, *(name for row in rows for name in row)]))
     text = io.StringIO()
@@ -208,4 +197,3 @@ def _write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, An
     writer.writeheader()
     writer.writerows(rows)
     files.write_bytes(path, text.getvalue().encode())
-    return path

@@ -37,6 +37,11 @@ SHOTS, CLIPS, SUITABILITY, SEGMENTATION, SHARDS = STAGES = (
 )
 
 
+# Stage → video → outcome, and video → what became of its clips.
+Outcomes = Mapping[str, Mapping[str, Outcome]]
+Fates = Mapping[str, Sequence["Fate"]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
     """How label maps are made.
@@ -195,20 +200,18 @@ class Preparation:
                     known = Outcome(video.video_id, details={"shots": shots})
                     self._shots.record(self._job(video, None), known)
 
-    def recipe(self, outcomes: Mapping[str, Mapping[str, Outcome]]) -> dataset.Recipe:
+    def recipe(self, outcomes: Outcomes, fates: Fates) -> dataset.Recipe:
         """The last stage: what `dataset.prepare` needs to write the clips that are kept.
 
         Args:
           outcomes: of all stages before; empty to see whether the data set is there.
+          fates: what they mean; likewise.
         """
         jobs = []
         for video in self.videos:
-            of_video = {
-                stage: found[video.video_id]
-                for stage, found in outcomes.items()
-                if video.video_id in found
-            }
-            jobs.append(dataclasses.replace(video, task=self._last_task(video.video_id, of_video)))
+            name = video.video_id
+            task = self._last_task(name, of_video(outcomes, name), fates.get(name, ()))
+            jobs.append(dataclasses.replace(video, task=task))
         return dataset.Recipe(
             "nature",
             works.keep_clips,
@@ -258,12 +261,11 @@ class Preparation:
         wanted = None if clip_ids is None else tuple(clip_ids)
         return ClipsTask(clips.video_id, path, clips.num_bytes, wanted)
 
-    def _last_task(self, video_id: str, of_video: Earlier) -> ClipsTask:
-        error = next((outcome.error for outcome in of_video.values() if outcome.error), None)
-        if error is not None or CLIPS not in of_video:
+    def _last_task(self, video_id: str, stages: Earlier, found: Sequence["Fate"]) -> ClipsTask:
+        error = next((outcome.error for outcome in stages.values() if outcome.error), None)
+        if error is not None or CLIPS not in stages:
             return ClipsTask(video_id, Path(), 0, (), {}, error)
-        found = list(fates(of_video, self.nature))
-        notes = [note for outcome in of_video.values() for note in outcome.notes]
+        notes = [note for outcome in stages.values() for note in outcome.notes]
         told = {fate.clip_id: fate.told for fate in found if fate.told is not None}
         if found and not told:
             reasons = sorted({reason.split()[0] for fate in found for reason in fate.reasons})
@@ -271,7 +273,7 @@ class Preparation:
                 f"{video_id}: no clip of its {len(found)} is suitable: "
                 f"{', '.join(reasons)} (see clips.csv)"
             )
-        task = self._task(of_video[CLIPS], list(told))
+        task = self._task(stages[CLIPS], list(told))
         return dataclasses.replace(task, told=told, notes=tuple(notes))
 
 
@@ -294,12 +296,23 @@ class Fate:
     told: Told | None
 
 
-def fates(of_video: Earlier, nature: Nature) -> Iterator[Fate]:
+def of_video(outcomes: Outcomes, video: str) -> dict[str, Outcome]:
+    """The outcomes of one video, by stage."""
+    return {stage: found[video] for stage, found in outcomes.items() if video in found}
+
+
+def all_fates(outcomes: Outcomes, nature: Nature) -> Fates:
+    """What became of the candidates of all videos that have been cut."""
+    cut = outcomes.get(CLIPS, {})
+    return {video: list(_fates(of_video(outcomes, video), nature)) for video in cut}
+
+
+def _fates(stages: Earlier, nature: Nature) -> Iterator[Fate]:
     """What became of each candidate of a video, in the order of the file."""
-    if SUITABILITY not in of_video or any(outcome.error for outcome in of_video.values()):
+    if SUITABILITY not in stages or any(outcome.error for outcome in stages.values()):
         return
-    maps = of_video[SEGMENTATION].details if SEGMENTATION in of_video else None
-    for clip_id, measured in of_video[SUITABILITY].details["measures"].items():
+    maps = stages[SEGMENTATION].details if SEGMENTATION in stages else None
+    for clip_id, measured in stages[SUITABILITY].details["measures"].items():
         why = suitability.reasons(measured, nature.limits)
         if why:
             yield Fate(clip_id, measured, SUITABILITY, tuple(why), None)

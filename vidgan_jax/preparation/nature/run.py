@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from vidgan_jax.preparation import dataset
 from vidgan_jax.preparation.nature import accounts, recipe
-from vidgan_jax.preparation.nature.accounts import Accounts, Outcomes
-from vidgan_jax.preparation.nature.recipe import CLIPS, SHARDS, Preparation
+from vidgan_jax.preparation.nature.accounts import Accounts
+from vidgan_jax.preparation.nature.recipe import CLIPS, SHARDS, Outcomes, Preparation
 from vidgan_jax.preparation.parts import said_clearly
 from vidgan_jax.preparation.stages import opened, run_stages
 
@@ -66,7 +66,7 @@ def prepare_nature(
     """
     out = preparation.out
     layout.check(video.video_id for video in preparation.videos)
-    empty = preparation.recipe({})
+    empty = preparation.recipe({}, {})
     stages = preparation.stages(until)
     _check_redo(redo, until, preparation)
     found_set = dataset.find(empty, out, layout, overwrite) if until == SHARDS else None
@@ -81,16 +81,17 @@ def prepare_nature(
         outcomes = run(stages, preparation.videos, workers=workers, progress=progress)
     if CLIPS in outcomes:
         preparation.remember_shots(outcomes[CLIPS])
-    found = accounts.account(outcomes, preparation.nature, len(preparation.videos))
+    fates = recipe.all_fates(outcomes, preparation.nature)
+    found = accounts.account(outcomes, fates, len(preparation.videos))
     if tell is not None:
         tell(found)
     if until == SHARDS or not (out / dataset.INFO_NAME).exists():
         with said_clearly(out):
-            accounts.write_tables(out, outcomes, preparation.nature, found)
+            accounts.write_tables(out, outcomes, fates, preparation.nature.cutting, found)
     if until != SHARDS:
         return Made(found, None)
     result = dataset.prepare(
-        preparation.recipe(outcomes),
+        preparation.recipe(outcomes, fates),
         out,
         layout=layout,
         workers=workers,
