@@ -1,6 +1,7 @@
 """Sections that the configs are composed of: literals only.
 
-`vidgan_jax/config.py` says what every field means; a field that it doesn't know is refused.
+`vidgan_jax/config.py` and `config_run.py` say what every field means; one that they don't know is
+refused.
 """
 
 from ml_collections import ConfigDict
@@ -18,6 +19,8 @@ def _model(name: str, num_frames: int, **fields: object) -> ConfigDict:
             "disc_spectral_norm": False,
             "gen_dtype": "float32",
             "disc_dtype": "float32",
+            "gen_remat": False,
+            "disc_remat": False,
             **fields,
         }
     )
@@ -199,6 +202,7 @@ def training(*, batch_size: int, num_epochs: float) -> ConfigDict:
             "save_every_steps": 1000,
             "keep_checkpoints": 3,
             "num_samples": 16,
+            "grad_accum_steps": 1,
         }
     )
 
@@ -216,6 +220,40 @@ def init(*, path: str = "") -> ConfigDict:
     )
 
 
+def mesh() -> ConfigDict:
+    """All devices divide the batch, each with the whole state."""
+    return ConfigDict({"data": -1, "fsdp": 1, "min_shard_size": 65536})
+
+
+def faults() -> ConfigDict:
+    """Whatever breaks ends the run, with what was trained until then saved."""
+    return ConfigDict(
+        {
+            "not_finite": "stop",
+            "max_rollbacks": 3,
+            "damaged_records": "stop",
+            "max_skipped_records": 100,
+            "failed_saves": "stop",
+        }
+    )
+
+
+def watch() -> ConfigDict:
+    """Signs of collapse are warned of."""
+    return ConfigDict(
+        {
+            "on_collapse": "warn",
+            "every_steps": 100,
+            "patience_steps": 500,
+            "max_gen_loss": 7.0,
+            "max_disc_accuracy": 0.99,
+            "min_diversity": 0.01,
+            "min_motion": 0.0005,
+            "min_contrast": 0.02,
+        }
+    )
+
+
 def shrink(config: ConfigDict) -> None:
     """Makes a config one for minutes on two CPU cores: 32×32 frames, narrow networks."""
     config.model.update(size=32, z_dim=64, features=16, max_features=128)
@@ -223,6 +261,7 @@ def shrink(config: ConfigDict) -> None:
     config.train.update(
         num_epochs=0.0, sample_every_steps=250, save_every_steps=250, ema_decay=0.99
     )
+    config.watch.update(every_steps=25, patience_steps=100)
 
 
 def hurry_resnet(config: ConfigDict) -> None:
@@ -282,6 +321,9 @@ def spade_recipe(name: str, variant: str, *, num_frames: int) -> ConfigDict:
             "disc_optimizer": adam(2e-4, beta1=0.0, beta2=0.9),
             "train": training(batch_size=1, num_epochs=1.0),
             "init": init(),
+            "mesh": mesh(),
+            "faults": faults(),
+            "watch": watch(),
         }
     )
 
@@ -297,3 +339,4 @@ def shrink_spade(config: ConfigDict) -> None:
     config.train.update(
         num_epochs=0.0, sample_every_steps=250, save_every_steps=250, ema_decay=0.99
     )
+    config.watch.update(every_steps=25, patience_steps=100)

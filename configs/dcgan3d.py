@@ -23,6 +23,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "disc_optimizer": common.adam(2e-4, beta1=0.0),
             "train": common.training(batch_size=32, num_epochs=80.0),
             "init": common.init(),
+            "mesh": common.mesh(),
+            "faults": common.faults(),
+            "watch": common.watch(),
         }
     )
     if variant == "smoke":

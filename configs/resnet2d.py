@@ -18,6 +18,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "disc_optimizer": common.rmsprop(1e-4, decay_from=0.5),
             "train": common.training(batch_size=64, num_epochs=400.0),
             "init": common.init(),
+            "mesh": common.mesh(),
+            "faults": common.faults(),
+            "watch": common.watch(),
         }
     )
     if variant == "smoke":

@@ -22,6 +22,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "disc_optimizer": common.rmsprop(3e-5, decay_from=1.0),
             "train": common.training(batch_size=16, num_epochs=20.0),
             "init": common.init(),
+            "mesh": common.mesh(),
+            "faults": common.faults(),
+            "watch": common.watch(),
         }
     )
     if variant == "smoke":

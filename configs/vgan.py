@@ -25,6 +25,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "disc_optimizer": common.adam(2e-4, beta1=0.5),
             "train": common.training(batch_size=64, num_epochs=100.0),
             "init": common.init(),
+            "mesh": common.mesh(),
+            "faults": common.faults(),
+            "watch": common.watch(),
         }
     )
     if variant.startswith("smoke"):

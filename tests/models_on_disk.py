@@ -10,7 +10,8 @@ import numpy as np
 from tests.runs import ROOT
 from vidgan_jax import experiment
 from vidgan_jax.experiment import Experiment
-from vidgan_jax.train.checkpoint import make_meta, save_weights
+from vidgan_jax.train.checkpoint import make_meta
+from vidgan_jax.train.weights import save_weights
 
 
 def save_model(

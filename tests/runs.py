@@ -17,7 +17,7 @@ from vidgan_jax import experiment, inflate, main
 from vidgan_jax.data.records import load_info
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train import sharding
-from vidgan_jax.train.checkpoint import Weights, load_weights
+from vidgan_jax.train.weights import Weights, load_weights
 from vidgan_jax.train.writers import METRICS
 
 ROOT = Path(__file__).parents[1]

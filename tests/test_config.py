@@ -168,11 +168,13 @@ AT_LEAST_1 = [
     "train.num_disc_steps", "train.log_every_steps", "train.sample_every_steps",
     "train.save_every_steps", "train.keep_checkpoints", "train.num_samples",
     "model.base_size", "model.label_features", "model.disc_features", "model.disc_layers",
-    "model.disc_scales", "model.disc_last_stride",
+    "model.disc_scales", "model.disc_last_stride", "train.grad_accum_steps",
+    "mesh.fsdp", "mesh.min_shard_size", "watch.every_steps", "watch.patience_steps",
 ]  # fmt: skip
 AT_LEAST_0 = [
     "model.num_frames", "data.start_frames", "data.num_workers", "train.seed", "train.num_steps",
-    "model.num_labels", "model.encoder_size", "model.disc_padding",
+    "model.num_labels", "model.encoder_size", "model.disc_padding", "faults.max_rollbacks",
+    "faults.max_skipped_records",
 ]  # fmt: skip
 AT_LEAST_0_REAL = [
     "model.init_scale",
@@ -181,9 +183,10 @@ AT_LEAST_0_REAL = [
     "loss.l1_weight", "loss.vgg_weight", "loss.feature_weight", "loss.kl_weight",
     "train.num_epochs", "gen_optimizer.learning_rate", "gen_optimizer.eps",
     "disc_optimizer.learning_rate", "disc_optimizer.eps",
+    "watch.max_gen_loss", "watch.min_diversity", "watch.min_motion", "watch.min_contrast",
 ]  # fmt: skip
 SHARES = [
-    "train.ema_decay",
+    "train.ema_decay", "watch.max_disc_accuracy",
     *(f"{player}_optimizer.{name}" for player in ("gen", "disc")
       for name in ("decay", "beta1", "beta2", "decay_from")),
 ]  # fmt: skip
@@ -193,7 +196,7 @@ def test_every_number_has_a_rule() -> None:
     """Sizes apart, which the networks and the crop restrict."""
     ruled = {*AT_LEAST_1, *AT_LEAST_0, *AT_LEAST_0_REAL, *SHARES}
     elsewhere = {"model.size", "data.resize", "data.dont_care", "model.middle_blocks"}
-    elsewhere |= {"model.num_classes", "model.embed_dim"}
+    elsewhere |= {"model.num_classes", "model.embed_dim", "mesh.data"}
     assert {*field_paths(int, float)} == ruled | elsewhere
 
 
@@ -209,6 +212,41 @@ def test_numbers_below_their_least_are_refused(path: str, value: float, least: i
     text = rf"config\.{path} \(={value}\) must be at least {least}"
     with pytest.raises(ValueError, match=text):
         parse(changed(path, value), CHOICES)
+
+
+def test_data_groups_are_counted_or_left_to_the_devices() -> None:
+    assert parse(changed("mesh.data", -1), CHOICES).mesh.data == -1
+    for value in (0, -2):
+        with pytest.raises(
+            ValueError, match=rf"config\.mesh\.data \(={value}\) must be at least 1"
+        ):
+            parse(changed("mesh.data", value), CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("faults.not_finite", "stop, rollback"),
+        ("faults.damaged_records", "stop, skip"),
+        ("faults.failed_saves", "stop, go_on"),
+        ("watch.on_collapse", "warn, stop, off"),
+    ],
+)
+def test_reactions_are_of_those_that_there_are(path: str, text: str) -> None:
+    for choice in text.split(", "):
+        parse(changed(path, choice), CHOICES)
+    with pytest.raises(ValueError, match=rf"config\.{path} \(='ignore'\) must be one of {text}"):
+        parse(changed(path, "ignore"), CHOICES)
+
+
+def test_configs_from_before_these_sections_do_as_they_did() -> None:
+    """Checkpoints hold their config."""
+    raw = {
+        name: section for name, section in RAW.items() if name not in ("mesh", "faults", "watch")
+    }
+    config = parse(raw, CHOICES)
+    assert (config.mesh.data, config.mesh.fsdp) == (-1, 1)
+    assert config.faults.not_finite == config.faults.damaged_records == "stop"
 
 
 @pytest.mark.parametrize("path", SHARES)

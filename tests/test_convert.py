@@ -14,7 +14,7 @@ from tests.reference_torch.vgg import Vgg19
 from tests.runs import names, refuse, succeed
 from vidgan_jax import convert
 from vidgan_jax.models.vgg import Vgg19Features
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train import checkpoint, weights
 
 
 class Reckless:
@@ -41,7 +41,7 @@ def test_vgg19(
     succeed(convert.main, "vgg19", path, "--out", out)
     assert "VGG19 up to relu5_1, 12,944,960 parameters" in capsys.readouterr().out
     assert names(out) == ["network"]
-    variables = checkpoint.load_network(out)
+    variables = weights.load_network(out)
     assert list(variables) == ["params"]
     frames = np.tanh(np.random.default_rng(0).standard_normal((1, 16, 16, 3), np.float32))
     features = Vgg19Features().apply(variables, frames)
@@ -72,20 +72,20 @@ def test_vgg19_is_told_from_others(
 
 
 def test_networks_are_found_or_not(tmp_path: Path) -> None:
-    written = checkpoint.save_network(tmp_path / "net", {"params": {"w": np.ones(2)}}, {"a": 1})
+    written = weights.save_network(tmp_path / "net", {"params": {"w": np.ones(2)}}, {"a": 1})
     for path in (tmp_path / "net", written):
-        np.testing.assert_array_equal(checkpoint.load_network(path)["params"]["w"], np.ones(2))
+        np.testing.assert_array_equal(weights.load_network(path)["params"]["w"], np.ones(2))
     with pytest.raises(checkpoint.CheckpointError, match="nowhere does not exist"):
-        checkpoint.load_network(tmp_path / "nowhere")
+        weights.load_network(tmp_path / "nowhere")
     with pytest.raises(checkpoint.CheckpointError, match="has no network in it; python -m vidga"):
-        checkpoint.load_network(tmp_path)
+        weights.load_network(tmp_path)
     with pytest.raises(checkpoint.CheckpointError, match="has no checkpoint in it"):
-        checkpoint.load_weights(tmp_path / "net")
+        weights.load_weights(tmp_path / "net")
     for part in (written / "state").rglob("*"):
         if part.is_file():
             part.write_bytes(b"")
     with pytest.raises(checkpoint.CheckpointError, match="can't be read"):
-        checkpoint.load_network(tmp_path / "net")
+        weights.load_network(tmp_path / "net")
 
 
 # --- files
@@ -96,7 +96,7 @@ def test_both_formats_of_torch_are_read(vgg19: tuple[Vgg19, Path], tmp_path: Pat
     state = {f"module.{k}": v.half() for k, v in vgg19[0].state_dict().items()}
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     succeed(convert.main, "vgg19", tmp_path / "old.pth", "--out", tmp_path / "out")
-    kernel = checkpoint.load_network(tmp_path / "out")["params"]["conv1_1"]["kernel"]
+    kernel = weights.load_network(tmp_path / "out")["params"]["conv1_1"]["kernel"]
     wanted = state["module.features.0.weight"].float().permute(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel, wanted)
     assert kernel.dtype == np.float32

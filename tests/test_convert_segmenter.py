@@ -13,7 +13,7 @@ from tests.runs import names, read_json, refuse, succeed
 from vidgan_jax import convert
 from vidgan_jax.models.segmenter import network_of
 from vidgan_jax.segmentation import loading
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train import weights
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_segmenter(
     assert "dilated ResNet-20 with pyramid pooling, 5 classes" in text
     assert f"prepare nature --segmenter {out}" in text
     assert names(out) == ["network"]
-    variables = checkpoint.load_network(out)
+    variables = weights.load_network(out)
     assert network_of(variables["params"]) == TINY
     jax.tree.map(np.testing.assert_array_equal, variables, tiny_variables())
     layer = variables["params"]["encoder"]["layer3_1"]
@@ -65,7 +65,7 @@ def test_half_precision_and_names_of_several_devices(tmp_path: Path) -> None:
         half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         torch.save({f"module.{k}": v for k, v in half.items()}, path)
     succeed(convert.main, "segmenter", *files, "--out", tmp_path / "out")
-    found = checkpoint.load_network(tmp_path / "out")
+    found = weights.load_network(tmp_path / "out")
     for ours, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(tiny_variables()), strict=True):
         np.testing.assert_array_equal(ours, wanted.astype(np.float16).astype(np.float32))
 

@@ -18,7 +18,8 @@ from vidgan_jax.config import ModelConfig
 from vidgan_jax.conversion.spade import Files, Told, model_config
 from vidgan_jax.conversion.state_dicts import Names, StateDict, to_variables
 from vidgan_jax.experiment import Experiment
-from vidgan_jax.train.checkpoint import Weights, check_same_networks
+from vidgan_jax.train.checkpoint import check_same_networks
+from vidgan_jax.train.weights import Weights
 from vidgan_jax.types import OUTPUTS
 
 NUM_LABELS, NF, Z_DIM = 4, 2, 5

@@ -24,7 +24,7 @@ from tests.runs import (
     trained,
 )
 from vidgan_jax import generate, inflate, main
-from vidgan_jax.train.checkpoint import load_weights
+from vidgan_jax.train.weights import load_weights
 
 CONFIG = f"--config={ROOT / 'configs'}"
 PLAIN = fields(model_size=16, data_resize=16)

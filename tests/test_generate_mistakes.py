@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.runs import Runs, names, refuse, trained
 from vidgan_jax import generate
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train.weights import save_weights
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,7 @@ def test_a_checkpoint_of_another_version_is_refused(
     _, weights = trained(runs.images)
     config = {**weights.meta["config"], "wings": 2}
     meta = {**weights.meta, "config": config, "code": "9.9"}
-    checkpoint.save_weights(
-        tmp_path / "new", gen=weights.gen, disc=weights.disc, ema=weights.ema, meta=meta
-    )
+    save_weights(tmp_path / "new", gen=weights.gen, disc=weights.disc, ema=weights.ema, meta=meta)
     said = refuse(capsys, generate.main, f"--checkpoint={tmp_path / 'new'}", f"--out={tmp_path}")
     assert "config.wings" in said
     assert "it was saved by 9.9: use that" in said

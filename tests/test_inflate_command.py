@@ -6,6 +6,7 @@ from typing import Any
 import chex
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests.runs import (
@@ -25,7 +26,6 @@ from tests.runs import (
 )
 from vidgan_jax import inflate, main
 from vidgan_jax.inflation import PROFILES, inflate_params
-from vidgan_jax.train import checkpoint
 
 NETWORKS = {"generator", "generator_ema", "discriminator"}
 
@@ -174,7 +174,7 @@ def test_on_a_full_disk_no_half_of_a_checkpoint_stays(
         # As tensorstore has it: no OSError.
         raise ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device [spec]")
 
-    monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", full)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
     typed = [*TINY_3D, "--no-verify", f"--from={runs.images}", f"--out={tmp_path}"]
     said = refuse(capsys, inflate.main, *typed)
     assert said == f"error: could not write {tmp_path}/checkpoints: no space left on the device\n"

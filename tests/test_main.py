@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
@@ -28,7 +29,7 @@ from tests.runs import (
     type_in,
 )
 from vidgan_jax import main
-from vidgan_jax.train import checkpoint, plan
+from vidgan_jax.train import plan
 from vidgan_jax.train.writers import METRICS
 
 WORKDIR = ["checkpoints", "config.json", METRICS, "samples", "tensorboard"]
@@ -152,7 +153,7 @@ def test_a_full_disk_keeps_what_is_whole_and_the_same_command_goes_on(
     capsys: pytest.CaptureFixture[str],
     fast: None,
 ) -> None:
-    whole = checkpoint.ocp.CheckpointManager.save
+    whole = ocp.CheckpointManager.save
 
     def save(manager: Any, step: int, **options: Any) -> Any:
         if step > 2:
@@ -160,7 +161,7 @@ def test_a_full_disk_keeps_what_is_whole_and_the_same_command_goes_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         return whole(manager, step, **options)
 
-    monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", save)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", save)
     assert main.main([*TINY_2D, images_data, f"--workdir={tmp_path}"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: could not write a checkpoint in {tmp_path}/checkpoints: no sp")
@@ -193,7 +194,7 @@ def test_the_plan_in_json(
         "videos": 3,
         "example_shape": [NUM_FRAMES, SIZE, SIZE, 3],
     }
-    batch = {"global": 8, "per_process": 8, "per_device": 1, "disc_steps": 1}
+    batch = {"global": 8, "per_process": 8, "per_device": 1, "parts": 1, "disc_steps": 1}
     assert planned["batch"] == batch
     assert planned["devices"]["count"] == 8
     assert planned["num_steps"] == NUM_STEPS

@@ -177,12 +177,39 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_serves(
 ) -> None:
     newest = workdir / "checkpoints" / str(NUM_STEPS)
     (newest / "loader" / "metadata").write_text("{")
-    typed = [*TINY_2D, images_data, f"--workdir={workdir}"]
-    said = refuse(capsys, main.main, *typed)
-    assert f"{newest} can't be read (" in said
-    assert "without that folder, the checkpoint before it is used" in said
-    shutil.rmtree(newest)
-    succeed(main.main, *typed)
+    succeed(main.main, *TINY_2D, images_data, f"--workdir={workdir}")
+    said = capsys.readouterr().err
+    assert f"{newest} is damaged (" in said
+    assert f"is now {NUM_STEPS}.damaged; going on from step 2\n" in said
+    assert (newest.parent / f"{NUM_STEPS}.damaged" / "loader" / "metadata").read_text() == "{"
     values = [{k: v for k, v in x.items() if k not in TIMES} for x in logged(workdir)]
     expected = [{k: v for k, v in x.items() if k not in TIMES} for x in logged(runs.images)]
     assert values == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--workdir="], "error: --workdir is empty; give a folder, or leave it out"),
+        (["--workdir=gs:/bucket/a"], "error: gs:/bucket/a: a bucket is named by two slashes"),
+        (["--config.data.resize=8", "--config.data.path="], "must be at least 16"),
+    ],
+)
+def test_slips_are_told_before_anything_is_made(
+    arguments: list[str],
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    more = [a for a in arguments if not a.startswith("--workdir")]
+    where = [a for a in arguments if a.startswith("--workdir")] or [f"--workdir={tmp_path / 'w'}"]
+    assert text in refuse(capsys, main.main, *TINY_2D, *more, *where)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_status_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main([*TINY_2D, "--stopped-status=256"])
+    assert "--stopped-status: '256' must be from 0 to 255" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from tests.runs import (
     trained,
 )
 from vidgan_jax import inflate, main
-from vidgan_jax.train.checkpoint import load_weights
+from vidgan_jax.train.weights import load_weights
 
 CONFIG = f"--config={ROOT / 'configs'}"
 SIZE = 16

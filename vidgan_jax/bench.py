@@ -7,6 +7,7 @@ python -m vidgan_jax.bench prepare [--video FILE] [--detector own]
 python -m vidgan_jax.bench generate [--config configs/spade3d.py:small]
 python -m vidgan_jax.bench inflate [--config configs/resnet3d.py]
 python -m vidgan_jax.bench convs
+python -m vidgan_jax.bench scaling [--config FILE …] [--devices 8 64 512] [--fsdp 1 8]
 python -m vidgan_jax.bench labels [--size 128 --batch-size 4 --num-labels 150]
 """
 
@@ -30,6 +31,7 @@ from vidgan_jax.benchmarks import (
     latency,
     loading,
     preparing,
+    scaling,
     steps,
 )
 from vidgan_jax.benchmarks.measuring import Row
@@ -47,6 +49,24 @@ _COMPARED = (
     "ratio_upper_quartile",
     "ours_steps_mib",
     "torch_steps_mib",
+)
+# Of `scaling`, likewise.
+_COUNTED = (
+    "what",
+    "clips_per_device",
+    "parameters_gib",
+    "optimisers_gib",
+    "average_gib",
+    "temporaries_gib",
+    "gib_per_clip",
+    "clips_that_fit",
+    "all_reduce_mib",
+    "all_gather_mib",
+    "reduce_scatter_mib",
+    "sent_mib",
+    "sending_ms",
+    "tflop",
+    "flops_over_share",
 )
 # Of `loader` without a config.
 _CLIPS = {"size": 128, "num_frames": 8, "stride": 3, "batch_size": 16}
@@ -119,6 +139,23 @@ def bench_prepare(args: argparse.Namespace) -> list[Row]:
     return preparing.bench_prepare(args.video, **{name: getattr(args, name) for name in names})
 
 
+def bench_scaling(args: argparse.Namespace) -> list[Row]:
+    """The step of full-size configs on many devices, compiled and counted."""
+    links = {field.name: getattr(args, field.name) for field in dataclasses.fields(scaling.Links)}
+    request = scaling.Request(
+        configs=args.config or scaling.CONFIGS,
+        overrides=args.overrides,
+        devices=args.devices,
+        fsdp=args.fsdp,
+        per_device_batch=args.per_device_batch,
+        memory_gb=args.memory_gb,
+        reserve_gb=args.reserve_gb,
+        links=scaling.Links(**links),
+        topology=args.topology,
+    )
+    return scaling.bench_scaling(request)
+
+
 def bench_convs(args: argparse.Namespace) -> list[Row]:
     """Convolutions, the CPU's forms against XLA's own."""
     return convolutions.bench_convolutions(args.repeats)
@@ -136,20 +173,22 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "prepare": bench_prepare,
     "generate": bench_generate,
     "inflate": bench_inflate,
+    "scaling": bench_scaling,
     "labels": bench_labels,
     "convs": bench_convs,
 }
 
 
-def show(rows: Sequence[Row], chosen: Sequence[str] = ()) -> None:
+def show(rows: Sequence[Row], chosen: Sequence[str] = (), title: str = "") -> None:
     """Prints rows as a table: one column each, unless there are more of them than of figures.
 
     Args:
       rows: to print.
       chosen: the figures, each a column then; all of them where none is.
+      title: of the table; this machine's by default.
     """
     machine = f"{jax.devices()[0].device_kind} × {jax.device_count()}, jax {jax.__version__}"
-    table = Table(title=machine)
+    table = Table(title=title or machine)
     table.add_column("", overflow="fold", min_width=22 if chosen else None)
     figures = dict.fromkeys(chosen or (key for row in rows for key in row if key != "what"))
     columns = figures if chosen or len(rows) > len(figures) else [row["what"] for row in rows]
@@ -187,7 +226,13 @@ def run(args: argparse.Namespace) -> int:
     """The command."""
     _check(args)
     rows = BENCHMARKS[args.benchmark](args)
-    show(rows, _COMPARED if getattr(args, "against", None) else ())
+    if args.benchmark == "scaling":
+        for config in dict.fromkeys(row["config"] for row in rows):
+            chosen = [{k: row.get(k) for k in _COUNTED} for row in rows if row["config"] == config]
+            compiler = args.topology or "simulated devices"
+            show(chosen, title=f"{config}, of each device: {compiler}, jax {jax.__version__}")
+    else:
+        show(rows, _COMPARED if getattr(args, "against", None) else ())
     if args.json:
         machine = {"device": jax.devices()[0].device_kind, "devices": jax.device_count()}
         files.write_json(Path(args.json), {**machine, "jax": jax.__version__, args.benchmark: rows})
@@ -237,11 +282,40 @@ def _parser() -> argparse.ArgumentParser:
     of_labels.add_argument("--label-features", type=int, default=128)
     of_labels.add_argument("--num-frames", type=int, default=8, help="of clips")
     of_labels.add_argument("--repeats", type=int, default=5)
+    on_many = verbs.add_parser(
+        "scaling", help="step on many devices: compiled and counted, not run"
+    )
+    _add_scaling(on_many)
     convs = verbs.add_parser("convs", help="convolutions: the CPU's forms against XLA's own")
     convs.add_argument("--repeats", type=int, default=5)
-    for verb in (step, loader, preparation, generation, inflation, of_labels, convs):
+    for verb in (step, loader, preparation, generation, inflation, of_labels, on_many, convs):
         verb.add_argument("--json", default="", metavar="FILE", help="write the figures there")
     return parser
+
+
+def _add_scaling(parser: argparse.ArgumentParser) -> None:
+    default = scaling.Request()
+    parser.add_argument("--config", action="append", help=f"(default: {' '.join(scaling.CONFIGS)})")
+    for name, what in (("devices", "numbers of them"), ("fsdp", "devices that share parameters")):
+        numbers = getattr(default, name)
+        shown = f"{what} (default: {' '.join(map(str, numbers))})"
+        parser.add_argument(f"--{name}", type=int, nargs="+", default=numbers, help=shown)
+    parser.add_argument(
+        "--per-device-batch", type=int, default=4, help="and twice as many (default: 4)"
+    )
+    parser.add_argument("--memory-gb", type=float, default=80.0, help="of a device (default: 80)")
+    parser.add_argument(
+        "--reserve-gb", type=float, default=8.0, help="of that, not XLA's to plan with (default: 8)"
+    )
+    for field in dataclasses.fields(scaling.Links):
+        kind = type(field.default)
+        flag = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(
+            flag, type=kind, default=field.default, help=f"(default: {field.default})"
+        )
+    parser.add_argument(
+        "--topology", default="", help="of TPUs, as v5e:4x2, for libtpu's compiler (needs libtpu)"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,10 +3,12 @@
 import argparse
 import contextlib
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from vidgan_jax import files
+
+_ECHOES = ("Event loop is closed", "Encountered error while reading array index")
 _NUM_SEEDS = 2**32  # JAX's keys take no more bits
 
 
@@ -53,14 +55,13 @@ def output_folder(flag: str, path: str | Path) -> Path:
     Raises:
       ValueError: it can't be made, or nothing can be written there.
     """
-    folder = Path(path)
+    folder = files.path(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        files.check_writable(folder)
     except OSError as error:
         raise ValueError(
-            f"{flag} {folder}: nothing can be written there ({error.strerror}); give another folder"
+            f"{flag} {folder}: nothing can be written there ({error.strerror or error}); give "
+            "another folder"
         ) from error
     return folder
 
@@ -85,27 +86,34 @@ def run(
     try:
         with _echoes_dropped():
             return command(args)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {_in_few_lines(error)}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
+    except (Exception, KeyboardInterrupt) as error:
+        if (words := told(error)) is None:
             raise
-        way_out = "use a smaller batch, or smaller networks"
-        print(f"error: out of memory: {_in_few_lines(error)}; {way_out}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        line, status = words
+        print(line, file=sys.stderr)
+        return status
+
+
+def told(error: BaseException) -> tuple[str, int] | None:
+    """The words for an error, and the exit status; None for a defect."""
+    match error:
+        case ValueError() | OSError() | FloatingPointError():
+            return f"error: {_in_few_lines(error)}", 2
+        case RuntimeError() if "RESOURCE_EXHAUSTED" in str(error):  # XLA's word for it
+            way_out = "use a smaller batch, or smaller networks"
+            return f"error: out of memory: {_in_few_lines(error)}; {way_out}", 2
+        case KeyboardInterrupt():
+            return "interrupted", 130
+    return None
 
 
 @contextlib.contextmanager
 def _echoes_dropped() -> Iterator[None]:
-    """Drops what Orbax's hundreds of writers say after the first one's error ended their loop."""
+    """Drops what Orbax's hundreds of writers and readers say after the first one's error."""
     before = sys.unraisablehook
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
+        if not str(unraisable.exc_value).startswith(_ECHOES):
             before(unraisable)
 
     sys.unraisablehook = hook

@@ -9,6 +9,16 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from vidgan_jax.config_run import (
+    FAULTS,
+    MESH,
+    WATCH,
+    FaultsConfig,
+    MeshConfig,
+    TrainConfig,
+    WatchConfig,
+    check_run,
+)
 from vidgan_jax.schema import at_least, make_section, shares
 
 
@@ -33,6 +43,9 @@ class ModelConfig:
       gen_dtype: that the generator computes in, one of `DTYPES`: "bfloat16" is faster and smaller
         on GPUs and TPUs. Parameters, optimisers, statistics, frames and losses are float32 anyway.
       disc_dtype: likewise the discriminator.
+      gen_remat: the generator's backward pass computes the insides of its blocks anew instead of
+        keeping them: less memory for more time (`jax.checkpoint`).
+      disc_remat: likewise the discriminator's.
       layout: of the ResNet GAN, a name of `vidgan_jax.models.resnet.LAYOUTS`: "resnet" is the
         thesis's, others are those of the public GAN-stability code's trained weights.
       num_classes: the ResNet GAN's classes of images, chosen by an embedding; 0 for no embedding.
@@ -69,6 +82,8 @@ class ModelConfig:
     disc_spectral_norm: bool = False
     gen_dtype: str = "float32"
     disc_dtype: str = "float32"
+    gen_remat: bool = False
+    disc_remat: bool = False
     layout: str = "resnet"
     num_classes: int = 0
     embed_dim: int = 0
@@ -187,38 +202,6 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """The run.
-
-    Attributes:
-      seed: of parameters, latents and data order.
-      batch_size: examples a step, over all devices of all processes.
-      num_epochs: passes over the data (as many examples as there are clips); 0 where `num_steps`
-        says it.
-      num_steps: generator updates; 0 where `num_epochs` says it.
-      num_disc_steps: discriminator updates for each, every one on a batch of its own.
-      ema_decay: of the generator's average, a step.
-      log_every_steps: between metrics.
-      sample_every_steps: between pictures of the same latents.
-      save_every_steps: between checkpoints; the last step is always saved.
-      keep_checkpoints: newest ones to keep.
-      num_samples: latents in those pictures.
-    """
-
-    seed: int
-    batch_size: int
-    num_epochs: float
-    num_steps: int
-    num_disc_steps: int
-    ema_decay: float
-    log_every_steps: int
-    sample_every_steps: int
-    save_every_steps: int
-    keep_checkpoints: int
-    num_samples: int
-
-
-@dataclasses.dataclass(frozen=True)
 class InitConfig:
     """Where training starts from.
 
@@ -250,6 +233,9 @@ class Config:
     disc_optimizer: OptimizerConfig
     train: TrainConfig
     init: InitConfig
+    mesh: MeshConfig = MESH
+    faults: FaultsConfig = FAULTS
+    watch: WatchConfig = WATCH
 
 
 DTYPES = ("float32", "bfloat16")
@@ -331,8 +317,9 @@ def _check(config: Config) -> None:
     at_least(1, config.loss, "loss", "r1_every_steps")
     at_least(0, config.init, "init", "temporal_noise")
     at_least(0, train, "train", "seed", "num_epochs", "num_steps")
-    counts = ("batch_size", "num_disc_steps", "log_every_steps", "sample_every_steps")
-    at_least(1, train, "train", *counts, "save_every_steps", "keep_checkpoints", "num_samples")
+    counts = ("batch_size", "num_disc_steps", "grad_accum_steps", "num_samples")
+    every = ("log_every_steps", "sample_every_steps", "save_every_steps")
+    at_least(1, train, "train", *counts, *every, "keep_checkpoints")
     for name in ("gen_optimizer", "disc_optimizer"):
         section: OptimizerConfig = getattr(config, name)
         at_least(0, section, name, "learning_rate", "eps")
@@ -343,6 +330,7 @@ def _check(config: Config) -> None:
                 "below 1: Adam divides by their distance to it"
             )
     shares(train, "train", "ema_decay")
+    check_run(config.mesh, config.faults, config.watch)
     if model.max_features < model.features:
         raise ValueError(
             f"config.model.max_features (={model.max_features}) must be at least "

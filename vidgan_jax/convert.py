@@ -27,7 +27,8 @@ from vidgan_jax.conversion import configs, gan_stability, segmenter, spade, torc
 from vidgan_jax.conversion.state_dicts import StateDict
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.models.vgg import MIN_SIZE, Vgg19Features
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train import checkpoint, weights
+from vidgan_jax.version import code_version
 
 CONFIG = "config.py"
 _FPS = 8.0  # clips of 24 frames a second, every third of them, as configs/ have it
@@ -158,8 +159,8 @@ def _save_network(
     """Writes a network that no GAN is made of; returns where to."""
     cli.output_folder("--out", args.out)
     origin = {"format": args.format, "files": [torch_files.origin_of(path) for path in sources]}
-    meta = {"name": name, "code": checkpoint.code_version(), "converted": origin}
-    return checkpoint.save_network(args.out, variables, meta)
+    meta = {"name": name, "code": code_version(), "converted": origin}
+    return weights.save_network(args.out, variables, meta)
 
 
 def _check_out(args: argparse.Namespace) -> None:
@@ -197,10 +198,8 @@ def _save(
         **more,
     }
     meta = checkpoint.make_meta(config, fps=args.fps, converted=origin)
-    checkpoint.save_weights(
-        args.out, gen=variables["gen"], disc=disc, ema=variables["ema"], meta=meta
-    )
-    files.write_bytes(Path(args.out) / CONFIG, configs.as_file(dict(config)).encode())
+    weights.save_weights(args.out, gen=variables["gen"], disc=disc, ema=variables["ema"], meta=meta)
+    files.write_bytes(files.path(args.out) / CONFIG, configs.as_file(dict(config)).encode())
 
 
 def _print_resnet(model: ModelConfig) -> None:

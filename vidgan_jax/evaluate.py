@@ -37,7 +37,7 @@ from vidgan_jax.segmentation.small import Segmenter
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train import programs
-from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
+from vidgan_jax.train.weights import Weights, experiment_of, load_weights
 
 PICTURE = "segmentation.png"
 HELD_OUT = "validation"
@@ -91,7 +91,7 @@ def evaluate(args: argparse.Namespace) -> int:
         report["segmentation"] = agreements(examples, maps)
         show_segmentation(report)
         if args.out:
-            write_picture(Path(args.out) / PICTURE, examples, maps)
+            write_picture(files.path(args.out) / PICTURE, examples, maps)
     if args.json:
         files.write_json(args.json, report)
     return 0
@@ -205,7 +205,7 @@ def _folder(exp: Experiment, weights: Weights, args: argparse.Namespace) -> Path
     """The data set: as asked for, or as the checkpoint was trained."""
     data = exp.config.data
     if args.data:
-        return Path(args.data)
+        return files.path(args.data)
     if not data.path and {"inflated", "converted"} & weights.meta.keys():
         raise ValueError(
             f"{args.checkpoint} was not trained by its config, which names no data set; give the "
@@ -220,7 +220,7 @@ def _check(args: argparse.Namespace) -> None:
     scores.check_num(args.num)
     if args.segmenter_steps is not None and args.segmenter_steps < 1:
         raise ValueError(f"--segmenter-steps (={args.segmenter_steps}) must be at least 1")
-    if args.json and Path(args.json).is_dir():
+    if args.json and files.path(args.json).is_dir():
         raise ValueError(f"--json {args.json} is a folder; give a file's name")
 
 
@@ -231,7 +231,7 @@ def _make_folders(exp: Experiment, args: argparse.Namespace) -> None:
             "conditioned on any; leave it out"
         )
     if args.json:
-        cli.output_folder("--json", Path(args.json).parent)
+        cli.output_folder("--json", files.path(args.json).parent)
     if args.out:
         cli.output_folder("--out", args.out)
 

@@ -28,7 +28,7 @@ from vidgan_jax.synthesis.conditions import (
 from vidgan_jax.synthesis.latents import INTERPOLATIONS, draw_latents, interpolate, pick_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train import programs
-from vidgan_jax.train.checkpoint import Weights, experiment_of, load_weights
+from vidgan_jax.train.weights import Weights, experiment_of, load_weights
 
 REPORT = "generation.json"
 _SPHERICAL = "spherical"

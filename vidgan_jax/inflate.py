@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,9 +26,9 @@ from vidgan_jax.config import InitConfig
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.inflation import Target, inflate_moments, inflate_variables, target_of
 from vidgan_jax.train import checkpoint
-from vidgan_jax.train.checkpoint import Weights
+from vidgan_jax.train.passes import forward, forward_in_training
 from vidgan_jax.train.state import average_of, averaged_collections, split_variables
-from vidgan_jax.train.step import forward, forward_in_training
+from vidgan_jax.train.weights import Weights, experiment_of, load_weights, save_weights
 from vidgan_jax.types import BATCH_STATS
 
 TOLERANCE = 1e-5
@@ -54,8 +53,8 @@ def weights_for(
       CheckpointError: no checkpoint, or one of networks that can't become `target`'s, or without
         the moments that are asked for.
     """
-    weights = checkpoint.load_weights(path, moments=how.opt_state)
-    source = checkpoint.experiment_of(weights)
+    weights = load_weights(path, moments=how.opt_state)
+    source = experiment_of(weights)
     _check_models(source, target, path)
     if how.opt_state:
         _check_moments(weights, source, target, path)
@@ -266,7 +265,7 @@ def write_inflated(args: argparse.Namespace) -> int:
     )
     if args.verify and not _verify(args.out, source, target, after, meta["inflated"]):
         return 1
-    written = checkpoint.save_weights(
+    written = save_weights(
         args.out,
         gen=after.gen,
         disc=after.disc,
@@ -288,7 +287,7 @@ def _verify(
 
     Errors that are too large forbid it, but in a mode that promises nothing else.
     """
-    errors = measure(source, target, checkpoint.load_weights(after.path), after)
+    errors = measure(source, target, load_weights(after.path), after)
     exact = print_errors(errors)
     report = {
         "tolerance": TOLERANCE,
@@ -296,7 +295,7 @@ def _verify(
         "networks": {e.network: {"relative": e.relative, "largest": e.largest} for e in errors},
         **how,
     }
-    files.write_json(Path(out) / REPORT, report)
+    files.write_json(files.path(out) / REPORT, report)
     if not exact and how["mode"] != "exact":
         print(f"mode {how['mode']!r} is not exact, as measured; mode 'exact' is", file=sys.stderr)
         return True

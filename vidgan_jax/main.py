@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vidgan_jax import cli, experiment, inflate
+from vidgan_jax import cli, cluster, experiment, files, inflate
 from vidgan_jax.config import DataConfig
 from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.info import check_label_ids
@@ -33,8 +34,12 @@ from vidgan_jax.segmentation.config import (
     parse,
 )
 from vidgan_jax.segmentation.training import known_classes
-from vidgan_jax.train import checkpoint, loop, plan, programs, samples, sharding, writers
+from vidgan_jax.train import agreement, checkpoint, loop, plan, programs, samples, sharding, writers
+from vidgan_jax.train.beginning import make_mesh
 from vidgan_jax.train.frozen import frozen_weights
+from vidgan_jax.train.stopping import noting_early
+from vidgan_jax.train.weights import Weights
+from vidgan_jax.version import code_version
 
 
 def data_folder(data: DataConfig, *, render: bool) -> Path:
@@ -65,12 +70,14 @@ def show_plan(exp: Experiment, style: str) -> int:
     if exp.config.init.path:
         inflate.initial_weights(exp)
     frozen_weights(exp)
-    planned = plan.make_plan(exp, sharding.make_mesh(), data_path=str(folder), found=found)
+    planned = plan.make_plan(exp, make_mesh(exp), data_path=str(folder), found=found)
     return print_plan(planned, style)
 
 
 def print_plan(planned: Mapping[str, Any], style: str) -> int:
-    """Prints a plan as a table or as JSON."""
+    """Prints a plan as a table or as JSON, once for all processes."""
+    if jax.process_index() != 0:
+        return 0
     if style == "json":
         print(json.dumps(planned, indent=2))
     else:
@@ -80,42 +87,61 @@ def print_plan(planned: Mapping[str, Any], style: str) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """The command: flags → config → what it describes is trained."""
-    raw = experiment.load_config(args.config, args.overrides).to_dict()
-    if describes_segmenter(raw):
-        return train_segmenter(parse(raw), args)
-    return train_gan(raw, args)
+    with noting_early(), cluster.joined(args):
+        with cluster.in_agreement("config"):
+            raw = experiment.load_config(args.config, args.overrides).to_dict()
+            described = parse(raw) if describes_segmenter(raw) else experiment.build(raw)
+            if args.workdir == "":
+                raise ValueError("--workdir is empty; give a folder, or leave it out")
+        given = {"config": raw, "--workdir": args.workdir, "version of the code": code_version()}
+        agreement.check_same(given)
+        if isinstance(described, SegmenterConfig):
+            return train_segmenter(described, args)
+        return train_gan(described, args)
 
 
-def train_gan(raw: Mapping[str, Any], args: argparse.Namespace) -> int:
-    """Config → experiment → training loop."""
-    exp = experiment.build(raw)
-    sharding.check_batch_size(exp.config.train.batch_size, sharding.make_mesh())
+def train_gan(exp: Experiment, args: argparse.Namespace) -> int:
+    """Experiment → data → training loop."""
+    make_mesh(exp)  # refused before anything is made or read
     if args.dry_run:
         return show_plan(exp, args.dry_run)
-    workdir = Path(args.workdir or Path("workdir") / exp.config.name)
-    data = exp.config.data
-    source = open_clips(exp, Path(data.path))[0] if data.path else None
-    frozen = frozen_weights(exp)
-    initial = None
-    if (start := exp.config.init).path and not checkpoint.has_checkpoint(workdir):
-        initial, source_2d = inflate.initial_weights(exp)
-        how = f"inflated by {start.profile!r}, mode {start.mode!r}" if source_2d else "as they are"
-        if exp.config.model.num_frames and not source_2d:
-            how += " (3D already: config.init's profile, mode and temporal_noise do nothing)"
-        print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
-    cli.output_folder("--workdir", workdir)
+    workdir = files.path(args.workdir or Path("workdir") / exp.config.name)
+    data, source, initial = exp.config.data, None, None
+    with cluster.in_agreement("inputs"):
+        if data.path:
+            source, _ = open_clips(exp, files.path(data.path))
+        frozen = frozen_weights(exp)
+        if exp.config.init.path and not checkpoint.has_checkpoint(workdir):
+            initial = read_initial(exp)
+        cli.output_folder("--workdir", workdir)
+    cluster.check_shared(workdir)
     if source is None:
-        source, _ = open_clips(exp, data_folder(data, render=True))
+        with cluster.in_agreement("scenes"):
+            with cluster.first_process_first("rendering"):
+                folder = data_folder(data, render=True)
+            source, _ = open_clips(exp, folder)
     with programs.kept_in(workdir / programs.FOLDER):
         outcome = loop.train(exp, source, workdir, initial=initial, frozen=frozen)
     if not outcome.finished:
-        return say_stopped(outcome)
+        return say_stopped(outcome, args.stopped_status)
     print(f"done: {outcome.step} steps in {workdir}")
     print(f"  samples      {workdir / samples.SAMPLES}")
     print(f"  checkpoints  {workdir / checkpoint.FOLDER}")
     print(f"  metrics      {workdir / writers.METRICS}")
     print(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(workdir / writers.TENSORBOARD))}")
     return 0
+
+
+def read_initial(exp: Experiment) -> Weights:
+    """The weights of `config.init`, inflated where needed, as is said on stderr."""
+    start = exp.config.init
+    initial, source_2d = inflate.initial_weights(exp)
+    how = f"inflated by {start.profile!r}, mode {start.mode!r}" if source_2d else "as they are"
+    if exp.config.model.num_frames and not source_2d:
+        how += " (3D already: config.init's profile, mode and temporal_noise do nothing)"
+    if jax.process_index() == 0:
+        print(f"starting from {start.path} (step {initial.step}), {how}", file=sys.stderr)
+    return initial
 
 
 def segmenter_data(data: FramesConfig, *, render: bool) -> Path:
@@ -179,11 +205,11 @@ def show_scores(scores: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-def say_stopped(outcome: loop.Outcome) -> int:
-    """Says how to go on; returns the exit status."""
+def say_stopped(outcome: loop.Outcome, status: int) -> int:
+    """Says how to go on; returns the exit status, which is `status` where SIGTERM stopped it."""
     print(f"stopped and saved at step {outcome.step}; run the same command to go on")
     # A scheduler's SIGTERM is no failure; Ctrl-C must end the script around this, too.
-    return 130 if outcome.stopped_by == signal.SIGINT else 0
+    return 130 if outcome.stopped_by == signal.SIGINT else status
 
 
 def train_segmenter(config: SegmenterConfig, args: argparse.Namespace) -> int:
@@ -191,15 +217,22 @@ def train_segmenter(config: SegmenterConfig, args: argparse.Namespace) -> int:
     sharding.check_batch_size(config.train.batch_size, sharding.make_mesh())
     if args.dry_run:
         return show_segmenter_plan(config, args.dry_run)
-    workdir = Path(args.workdir or Path("workdir") / config.name)
-    if config.data.path:  # refused before a folder is made
-        open_frames(config, Path(config.data.path))
-    cli.output_folder("--workdir", workdir)
-    source, held_out = open_frames(config, segmenter_data(config.data, render=True))
+    workdir = files.path(args.workdir or Path("workdir") / config.name)
+    with cluster.in_agreement("inputs"):
+        if config.data.path:  # refused before a folder is made
+            open_frames(config, files.path(config.data.path))
+        cli.output_folder("--workdir", workdir)
+    cluster.check_shared(workdir)
+    with cluster.in_agreement("scenes"):
+        with cluster.first_process_first("rendering"):
+            folder = segmenter_data(config.data, render=True)
+        source, held_out = open_frames(config, folder)
     with programs.kept_in(workdir / programs.FOLDER):
         outcome = training.train(config, source, workdir, held_out=held_out)
     if not outcome.finished:
-        return say_stopped(outcome)
+        return say_stopped(outcome, args.stopped_status)
+    if jax.process_index() != 0:  # who has written the results
+        return 0
     print(f"done: {outcome.step} steps in {workdir}")
     print(f"  segmenter    {workdir / small.FILE}")
     print(f"  scores       {workdir / training.SCORES}")
@@ -207,6 +240,13 @@ def train_segmenter(config: SegmenterConfig, args: argparse.Namespace) -> int:
     print(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(workdir / writers.TENSORBOARD))}")
     show_scores(json.loads((workdir / training.SCORES).read_text(encoding="utf-8")))
     return 0
+
+
+def _status(text: str) -> int:
+    """An exit status, as argparse takes it."""
+    if not text.isdecimal() or int(text) > 255:
+        raise argparse.ArgumentTypeError(f"{text!r} must be from 0 to 255")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -225,6 +265,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=("table", "json"),
         help="print the whole plan and stop before training",
     )
+    parser.add_argument(
+        "--stopped-status",
+        type=_status,
+        metavar="N",
+        default=0,
+        help="exit status where SIGTERM stopped training and it was saved (default 0); another one "
+        "tells a scheduler that it has not finished",
+    )
+    cluster.add_flags(parser)
     return cli.run(parser, train, argv)
 
 

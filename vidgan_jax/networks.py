@@ -42,9 +42,13 @@ def _resnet(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         spectral_norm=model.gen_spectral_norm,
         embed_dim=model.embed_dim,
         dtype=gen_dtype,
+        remat=model.gen_remat,
     )
     discriminator = resnet.ResnetDiscriminator(
-        **shared, spectral_norm=model.disc_spectral_norm, dtype=disc_dtype
+        **shared,
+        spectral_norm=model.disc_spectral_norm,
+        dtype=disc_dtype,
+        remat=model.disc_remat,
     )
     return generator, discriminator
 
@@ -62,12 +66,14 @@ def _layouts(model: ModelConfig) -> tuple[dcgan.Layout, dcgan.Layout]:
         batch_norm=model.gen_batch_norm,
         spectral_norm=model.gen_spectral_norm,
         dtype=gen_dtype,
+        remat=model.gen_remat,
     )
     disc = dataclasses.replace(
         gen,
         batch_norm=model.disc_batch_norm,
         spectral_norm=model.disc_spectral_norm,
         dtype=disc_dtype,
+        remat=model.disc_remat,
     )
     return gen, disc
 
@@ -108,6 +114,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         time_stages=model.encoder_time_stages,
         spectral_norm=model.gen_spectral_norm,
         dtype=gen_dtype,
+        remat=model.gen_remat,
     )
     generator = spade.SpadeGenerator(
         **shared,
@@ -125,6 +132,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         spectral_norm=model.gen_spectral_norm,
         encoder=encoder if model.encoder else None,
         dtype=gen_dtype,
+        remat=model.gen_remat,
     )
     discriminator = spade.SpadeDiscriminator(
         **shared,
@@ -137,6 +145,7 @@ def _spade(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
         padding=model.disc_padding,
         spectral_norm=model.disc_spectral_norm,
         dtype=disc_dtype,
+        remat=model.disc_remat,
     )
     return generator, discriminator
 

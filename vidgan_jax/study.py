@@ -30,7 +30,7 @@ from vidgan_jax.reports.runs import IMAGES, Curve, Run, find_runs, identity
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train import programs
-from vidgan_jax.train.checkpoint import experiment_of, load_weights
+from vidgan_jax.train.weights import experiment_of, load_weights
 from vidgan_jax.types import ClipSpec
 
 REPORT, NUMBERS, CACHE = "report.md", "report.json", "evaluations.json"
@@ -137,7 +137,7 @@ def study(args: argparse.Namespace) -> int:
     """The command: runs → scores → report folder."""
     _check(args)
     figures.require()
-    root = Path(args.runs)
+    root = files.path(args.runs)
     runs = find_runs(root)
     source = open_source(args.data or root / "data", args.split)
     out = cli.output_folder("--out", args.out or root / "report")
@@ -254,7 +254,7 @@ def _write_report(
 def _check(args: argparse.Namespace) -> None:
     cli.check_sampling(args)
     scores.check_num(args.num)
-    if not Path(args.runs).is_dir():
+    if not files.path(args.runs).is_dir():
         raise ValueError(f"--runs {args.runs}: no such folder; launch/inflation_study.sh makes one")
 
 

@@ -14,15 +14,26 @@ from vidgan_jax.losses.objective import Objective, Pass, Term, per_example
 
 VGG = "vgg"
 """VGG19's name among the frozen networks of a `Pass`."""
+GEN_ADVERSARIAL = "G_fake"
+"""Name of the generator's adversarial term."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialLoss:
-    """The three sides of an adversarial loss, each a function of logits."""
+    """The three sides of an adversarial loss, each a function of logits.
+
+    Attributes:
+      disc_real: the discriminator's loss at real examples.
+      disc_fake: its loss at fake ones.
+      gen_fake: the generator's.
+      boundary: the logit where the discriminator's two losses pull as hard: above it, an example
+        counts as real. None where there is no such logit.
+    """
 
     disc_real: Callable[[jax.Array], jax.Array]
     disc_fake: Callable[[jax.Array], jax.Array]
     gen_fake: Callable[[jax.Array], jax.Array]
+    boundary: float | None = 0.0
 
 
 def _fixed(loss: AdversarialLoss) -> Callable[[LossConfig], AdversarialLoss]:
@@ -35,6 +46,8 @@ def _least_squares(config: LossConfig) -> AdversarialLoss:
         functools.partial(adversarial.least_squares, label=real),
         functools.partial(adversarial.least_squares, label=fake),
         functools.partial(adversarial.least_squares, label=fool),
+        # Where fakes' label is the higher one, reals are not above anything.
+        boundary=(fake + real) / 2 if real > fake else None,
     )
 
 
@@ -62,6 +75,7 @@ ADVERSARIAL: dict[str, Callable[[LossConfig], AdversarialLoss]] = {
             adversarial.wasserstein_real,
             adversarial.wasserstein_fake,
             adversarial.linear_generator,
+            boundary=None,  # a critic's zero is anywhere
         )
     ),
 }
@@ -148,7 +162,7 @@ def objective(loss: LossConfig, vgg: nn.Module | None = None) -> Objective:
     for name, term, weight in regularisers:
         if weight:
             disc.append(Term(name, term, weight=weight, every_steps=loss.r1_every_steps))
-    gen = [Term("G_fake", fool)]
+    gen = [Term(GEN_ADVERSARIAL, fool)]
     for name, term, weight in (
         ("G_mask", mask, loss.mask_weight),
         ("G_l1", l1, loss.l1_weight),
@@ -158,7 +172,7 @@ def objective(loss: LossConfig, vgg: nn.Module | None = None) -> Objective:
     ):
         if weight:
             gen.append(Term(name, term, weight=weight, needs_features=term is features))
-    return Objective(gen=tuple(gen), disc=tuple(disc))
+    return Objective(gen=tuple(gen), disc=tuple(disc), boundary=sides.boundary)
 
 
 def _given(value: Any) -> Any:

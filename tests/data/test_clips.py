@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.datasets import SHARD, make_clip, make_dataset
-from vidgan_jax.data.clips import evaluation_loader, training_loader
+from vidgan_jax.data.clips import Rows, evaluation_loader, training_loader
 from vidgan_jax.data.records import ClipSource, RecordError, load_index
 from vidgan_jax.types import Batch, ClipSpec
 
@@ -79,12 +79,69 @@ def test_no_two_epochs_are_equal(source: ClipSource) -> None:
     assert len({np.asarray(batch.frames).tobytes() for batch in epochs}) == 4
 
 
-def test_hosts_share_one_sequence(source: ClipSource) -> None:
-    """Two hosts' examples, taken in turn, are one host's."""
-    hosts = [take(source, 5, batch_size=2, process_index=i, process_count=2) for i in (0, 1)]
-    together = [np.stack(leaves, 1) for leaves in zip(*map(joined, hosts), strict=True)]
-    for leaf, expected in zip(together, joined(take(source, 5)), strict=True):
-        np.testing.assert_array_equal(leaf.reshape(expected.shape), expected)
+@pytest.mark.parametrize("process_count", [1, 2, 3, 4])
+@pytest.mark.parametrize("first", [0, 13])
+def test_each_sample_is_one_hosts(first: int, process_count: int) -> None:
+    """By number: once, in order where batches stand side by side; others' are not even drawn."""
+    drawn: list[int] = []
+
+    def draw(number: int) -> int:
+        drawn.append(number)
+        return number
+
+    samples, together = grain.MapDataset.range(100).map(draw), []
+    for host in range(process_count):
+        rows = Rows(samples, first, rows=3, process_index=host, process_count=process_count)
+        together.append(np.reshape([rows[i] for i in range(len(rows))], (-1, 3)))
+        assert drawn == together[-1].ravel().tolist()
+        drawn.clear()
+    numbers = np.concatenate(together, 1).ravel()
+    whole = (100 - first) // (3 * process_count) * 3 * process_count
+    np.testing.assert_array_equal(numbers, np.arange(first, first + whole))
+    assert rows[::2][1] == rows[2]
+
+
+@pytest.mark.parametrize("process_count", [2, 3, 4])
+def test_hosts_share_every_batch(process_count: int, source: ClipSource) -> None:
+    """An epoch and more: the hosts' rows, one behind the other, are the one host's batch."""
+    hosts = [
+        take(
+            source,
+            2,
+            batch_size=12 // process_count,
+            process_index=host,
+            process_count=process_count,
+            num_threads=0,
+        )
+        for host in range(process_count)
+    ]
+    for parts, whole in zip(zip(*hosts, strict=True), take(source, 2, batch_size=12), strict=True):
+        assert_same(parts, [whole])
+
+
+def test_other_numbers_of_hosts_go_on(source: ClipSource) -> None:
+    """1, then 2, 4 and 3 hosts, from within an epoch and within a batch of theirs."""
+    whole, state = joined(take(source, 10)), {"samples": 0}
+    for process_count, batch_size in ((1, 7), (2, 3), (4, 2), (3, 1)):
+        parts = []
+        for host in range(process_count):
+            with training_loader(
+                source,
+                SPEC,
+                batch_size=batch_size,
+                seed=1,
+                process_index=host,
+                process_count=process_count,
+                num_threads=0,
+            ) as loader:
+                loader.set_state(state)
+                parts.append(next(loader))
+                after = loader.get_state()
+        taken = slice(state["samples"], after["samples"])
+        assert taken.stop - taken.start == process_count * batch_size
+        for leaf, expected in zip(joined(parts), whole, strict=True):
+            np.testing.assert_array_equal(leaf, expected[taken])
+        state = after
 
 
 def test_states_are_exact_and_portable(source: ClipSource) -> None:
@@ -109,7 +166,7 @@ def test_states_are_exact_and_portable(source: ClipSource) -> None:
         source, SPEC, batch_size=3, seed=1, process_index=1, process_count=2
     ) as host:
         host.set_state(state)
-        np.testing.assert_array_equal(next(host).frames, whole[0][13 : 13 + 6 : 2])
+        np.testing.assert_array_equal(next(host).frames, whole[0][15:18])
         assert host.get_state() == {"samples": 18}
 
 
@@ -201,6 +258,8 @@ def test_evaluation_over_hosts(process_count: int, source: ClipSource) -> None:
         ({"num_threads": -1}, r"num_threads \(=-1\)"),
         ({"read_buffer": 0}, r"read_buffer \(=0\)"),
         ({"seed": -1}, r"seed \(=-1\) must be at least 0"),
+        ({"max_skipped": -1}, r"max_skipped \(=-1\) must be at least 0, or None"),
+        ({"max_skipped": 2}, r"max_skipped \(=2\) needs on_skip"),
     ],
 )
 def test_bad_arguments(keywords: dict[str, Any], text: str, source: ClipSource) -> None:
@@ -245,7 +304,7 @@ def test_a_corrupted_record_is_named_and_not_skipped(
 
 
 @pytest.mark.parametrize("keywords", [{"num_threads": 0}, {"num_threads": 2}, {"num_workers": 1}])
-def test_an_id_of_no_class_ends_the_reading(keywords: dict[str, int], source: ClipSource) -> None:
+def test_an_id_of_no_class_ends_the_reading(keywords: dict[str, Any], source: ClipSource) -> None:
     """However it is read: the error names record, clip, id and number, and nothing is skipped."""
     spec = dataclasses.replace(SPEC, num_labels=3)
     message = rf"{SHARD}, record \d .*: the label map of clip 'train-\d/\d' holds the id 3, but"

@@ -13,7 +13,7 @@ from flax import traverse_util
 from vidgan_jax.inflation import PROFILES, inflate_params
 from vidgan_jax.layers import Conv, Dense, avg_pool
 from vidgan_jax.models.resnet import ResnetDiscriminator, ResnetGenerator
-from vidgan_jax.train.step import forward
+from vidgan_jax.train.passes import forward
 
 BATCH, SIZE, Z_DIM = 2, 16, 6
 WIDTHS: dict[str, Any] = {"size": SIZE, "features": 4, "max_features": 8}

@@ -18,8 +18,9 @@ from vidgan_jax.layers import Conv, ConvTranspose, Dense, avg_pool
 from vidgan_jax.layers.labels import LabelChannels, LabelConv, LabelledConv, read_label_map
 from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.models.spade import SpadeNorm
-from vidgan_jax.train import loop
-from vidgan_jax.train.step import forward, gan_step, to_unit_range
+from vidgan_jax.train import beginning
+from vidgan_jax.train.passes import forward, to_unit_range
+from vidgan_jax.train.step import gan_step
 from vidgan_jax.types import OUTPUTS, Batch
 
 BATCH, NUM_LABELS = 4, 5
@@ -71,8 +72,8 @@ def examples(exp: Experiment) -> Batch:
 
 def trace_step(exp: Experiment) -> Any:
     """A whole step, traced: state and batch have shapes only."""
-    game = loop.make_game(exp, 100)
-    state = jax.eval_shape(lambda: loop.initial_state(exp, game))
+    game = beginning.make_game(exp, 100)
+    state = jax.eval_shape(lambda: beginning.initial_state(exp, game))
     return state, jax.jit(lambda s, b: gan_step(game, s, b)).trace(state, examples(exp))
 
 

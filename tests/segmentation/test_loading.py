@@ -12,13 +12,13 @@ from vidgan_jax.models.unet import UNet
 from vidgan_jax.segmentation import loading, small
 from vidgan_jax.segmentation.ade20k import SCALES, Ade20kSegmenter
 from vidgan_jax.segmentation.small import Segmenter
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train.weights import save_network
 
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("converted") / "ade20k"
-    checkpoint.save_network(folder, tiny_variables(), {"name": "segmenter"})
+    save_network(folder, tiny_variables(), {"name": "segmenter"})
     return folder
 
 
@@ -66,6 +66,6 @@ def test_what_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"text\.npz: no segmenter, or damaged"):
         loading.load(str(tmp_path / "text.npz"))
     other = tmp_path / "vgg19"
-    checkpoint.save_network(other, {"params": {"conv1_1": {"bias": np.ones(2)}}}, {})
+    save_network(other, {"params": {"conv1_1": {"bias": np.ones(2)}}}, {})
     with pytest.raises(ValueError, match=r"no segmenter in .*lacks 'encoder' and so is no segment"):
         loading.load(str(other))

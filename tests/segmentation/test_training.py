@@ -27,6 +27,7 @@ from vidgan_jax.segmentation.training import Training, known_classes
 from vidgan_jax.train import sharding
 from vidgan_jax.train.loop import Outcome
 from vidgan_jax.train.metrics import TIMES
+from vidgan_jax.train.stopping import StopRequests
 
 OFTEN = {"log_every_steps": 1, "save_every_steps": 2, "score_every_steps": 3, "num_scored": 99}
 RESULTS = ["checkpoint.npz", "config.json", "metrics.jsonl", "scores.json", small.FILE]
@@ -134,8 +135,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     assert_equal_runs(killed, tmp_path / "whole")
 
     @contextmanager
-    def requests() -> Iterator[list[signal.Signals]]:
-        yield [signal.SIGTERM]
+    def requests() -> Iterator[StopRequests]:
+        found = StopRequests()
+        found.signalled = signal.SIGTERM
+        yield found
 
     stopped = tmp_path / "stopped"
     monkeypatch.setattr(training, "stop_requests", requests)

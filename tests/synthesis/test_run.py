@@ -13,7 +13,7 @@ from tests.runs import NUM_FRAMES, SIZE, Z_DIM, Runs, fields, trained
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
-from vidgan_jax.train.checkpoint import Weights
+from vidgan_jax.train.weights import Weights
 
 
 def draw(num: int) -> np.ndarray:

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pickle
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import tensorflow_datasets as tfds
 from tests.datasets import label_of, make_clip, make_dataset
 from vidgan_jax import tfds_builders as builders
 from vidgan_jax.data import records
-from vidgan_jax.data.clips import evaluation_loader
+from vidgan_jax.data.clips import evaluation_loader, training_loader
+from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.media import write_mp4
 from vidgan_jax.data.records import ClipSource, RecordError, ShardWriter
 from vidgan_jax.data.sources import open_source
@@ -88,6 +91,41 @@ def test_the_loader_reads_it_by_name(data: Path, made: Path) -> None:
     assert repr(without) != repr(source)
     with evaluation_loader(source, ClipSpec(2, 1, 8, resize=8), batch_size=2) as loader:
         assert next(loader).frames.shape == (2, 2, 8, 8, 3)
+
+
+def test_a_damaged_record_of_it_is_skipped(made: Path, tmp_path: Path) -> None:
+    """What another takes the place of is told by file and number."""
+    folder = shutil.copytree(made, tmp_path / "made")
+    source = open_source(f"tfds:vidgan_clips?data_dir={folder}", "train")
+    (path,) = folder.rglob("*-train.array_record*")
+    data = path.read_bytes()
+    for place in range(64, len(data), 32):  # TFDS compresses: where the records are is not known
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        source.close()
+        damaged = [i for i in range(len(source)) if not readable(source, i)]
+        if len(damaged) == 1:
+            break
+    told: list[tuple[str, int]] = []
+    with training_loader(
+        source,
+        ClipSpec(2, 1, 8, resize=8),
+        batch_size=32,
+        seed=0,
+        max_skipped=1,
+        on_skip=lambda error, count: told.append((str(error), count)),
+    ) as loader:
+        assert next(loader).frames.shape[0] == 32
+    ((text, count),) = told
+    assert count == 1
+    assert re.match(rf"{path.name}, record {damaged[0]}: corrupted data", text)
+
+
+def readable(source: Clips, i: int) -> bool:
+    try:
+        source[i]
+    except RecordError:
+        return False
+    return True
 
 
 def test_clips_without_maps(data: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from vidgan_jax import experiment
 from vidgan_jax.experiment import Experiment
-from vidgan_jax.train.checkpoint import CheckpointError, save_network
+from vidgan_jax.train.checkpoint import CheckpointError
 from vidgan_jax.train.frozen import frozen_weights
+from vidgan_jax.train.weights import save_network
 
 
 def built(*overrides: str) -> Experiment:

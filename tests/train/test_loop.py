@@ -13,6 +13,7 @@ from typing import Any
 import chex
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests.datasets import make_dataset
@@ -20,7 +21,7 @@ from tests.runs import logged
 from vidgan_jax import experiment
 from vidgan_jax.data.clips import ClipIterator
 from vidgan_jax.data.records import ClipSource, RecordError
-from vidgan_jax.train import checkpoint, loop, programs, sharding
+from vidgan_jax.train import checkpoint, loop, programs, sharding, storage
 from vidgan_jax.train.metrics import DATA_WAIT, TIMES
 from vidgan_jax.train.samples import SAMPLES
 from vidgan_jax.train.workdir import alone
@@ -58,15 +59,10 @@ def run(data: Path, workdir: Path, *overrides: str, path: str = CONFIG) -> loop.
 def saved_state(workdir: Path) -> Any:
     """Every leaf of the newest checkpoint, the optimisers' and the key included."""
     newest = checkpoint.find(workdir)
-    manager = checkpoint._manager(newest.parent)
-    tree = manager.item_metadata(int(newest.name))["state"].tree
+    tree = storage.read_structure(newest)
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-    ocp = checkpoint.ocp
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    args = ocp.args.PyTreeRestore(item=like, restore_args=as_numpy)
-    restored = manager.restore(int(newest.name), args=ocp.args.Composite(state=args))
-    manager.close()
-    return restored["state"]
+    return storage.read_arrays(newest, like, as_numpy)
 
 
 def losses(workdir: Path) -> list[dict[str, float]]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,29 @@ def test_a_value_that_is_not_finite_ends_the_run_and_is_not_written(tmp_path: Pa
         with pytest.raises(FloatingPointError, match="D not finite at step 1; lower the learning"):
             late.flush()
     assert not logged(tmp_path)
+
+
+def test_values_are_handed_on_once_written(tmp_path: Path) -> None:
+    """Rows of other names, without the times; none that is not finite."""
+    heard: list[tuple[int, dict[str, float]]] = []
+
+    def listen(step: int, values: Mapping[str, float]) -> None:
+        assert logged(tmp_path)[-1]["step"] == step
+        heard.append((step, dict(values)))
+
+    with MetricsWriter(tmp_path, resumed_step=0) as writer:
+        report = ProgressReport("test", total=3, shown=False)
+        late = LateMetrics(writer, report, 0, batch_size=4, on_values=listen)
+        late.push(1, {"D": jnp.float32(2.0)})
+        assert not heard
+        late.push(2, {"D": jnp.float32(1.0), "watch/motion": jnp.float32(0.5)})
+        assert heard == [(1, {"D": 2.0})]
+        late.flush()
+        late.push(3, {"D": jnp.float32(jnp.inf)})
+        with pytest.raises(FloatingPointError):
+            late.flush()
+    assert heard == [(1, {"D": 2.0}), (2, {"D": 1.0, "watch/motion": 0.5})]
+    assert [set(row) - {"step", RATE, DATA_WAIT} for row in logged(tmp_path)] == [
+        {"D"},
+        {"D", "watch/motion"},
+    ]

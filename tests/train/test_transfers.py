@@ -116,23 +116,24 @@ def test_what_is_meant_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_loop_hides_no_transfer_and_compiles_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Through lazy terms, logging, samples and saves: each of its programs once, no operation more.
+    """Through lazy terms, logging, watching, samples, saves: each program once, no operation more.
 
     An operation outside of a program would be compiled by itself, and have its name here.
     """
-    whole = loop._Run.loop
+    whole = loop._Run._loop
 
     def guarded(run: Any, *args: Any) -> loop.Outcome:
         caplog.clear()
         with no_implicit_transfer(monkeypatch), jax.log_compiles():
             return whole(run, *args)
 
-    monkeypatch.setattr(loop._Run, "loop", guarded)
+    monkeypatch.setattr(loop._Run, "_loop", guarded)
     data = make_dataset(tmp_path / "data", num_videos=3, size=8)
     overrides = [
         f"--config.train.num_steps={NUM_STEPS}",
         "--config.train.log_every_steps=2",
         "--config.loss.r1_every_steps=4",
+        "--config.watch.every_steps=8",
     ]
     exp = experiment.build(experiment.load_config("configs/resnet2d.py:smoke", [*TINY, *overrides]))
     source, mesh = ClipSource(data, "train"), sharding.make_mesh(2)
@@ -142,4 +143,5 @@ def test_the_loop_hides_no_transfer_and_compiles_once(
     compiled = [re.match(r"Compiling (?:jit\()?(\w+)", r.getMessage()) for r in caplog.records]
     counts = collections.Counter(match[1] for match in compiled if match)
     # With R1 and without; samples were drawn before the first step.
-    assert counts == {"gan_step_of_due_terms": 2, "_is_finite": 1}
+    of_metrics = {"_begin": 2, "_go_on": 2, "look": 1}
+    assert counts == {"gan_step_of_due_terms": 2, "_is_finite": 1, **of_metrics}

@@ -10,6 +10,7 @@ import jax
 from vidgan_jax import experiment, inflate
 from vidgan_jax.benchmarks.measuring import Row, peak_bytes
 from vidgan_jax.train import checkpoint, plan
+from vidgan_jax.train.weights import save_weights
 
 
 def bench_inflate(config: str, overrides: Sequence[str]) -> list[Row]:
@@ -27,13 +28,13 @@ def bench_inflate(config: str, overrides: Sequence[str]) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         gen, disc = jax.jit(source.init_variables)(jax.random.key(0, impl="rbg"))
         meta = checkpoint.make_meta(dataclasses.asdict(source_config), fps=8.0)
-        checkpoint.save_weights(f"{folder}/2d", gen=gen, disc=disc, ema=gen, meta=meta)
+        save_weights(f"{folder}/2d", gen=gen, disc=disc, ema=gen, meta=meta)
         del gen, disc
         before = peak_bytes()
         start = time.perf_counter()
         weights, _ = inflate.weights_for(target, f"{folder}/2d", target.config.init)
         inflated = time.perf_counter()
-        checkpoint.save_weights(
+        save_weights(
             f"{folder}/3d",
             gen=weights.gen,
             disc=weights.disc,

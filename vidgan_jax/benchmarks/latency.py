@@ -13,7 +13,7 @@ import numpy as np
 from vidgan_jax import experiment
 from vidgan_jax.benchmarks.measuring import Row, held_bytes, peak_bytes, spread
 from vidgan_jax.benchmarks.processes import answer, ask, failures_told, started
-from vidgan_jax.train.step import forward, to_uint8
+from vidgan_jax.train.passes import forward, to_uint8
 
 
 def bench_generate(

@@ -97,8 +97,9 @@ def _measure(
 
 def _loader(source: Clips, spec: ClipSpec, batch_size: int, way: tuple[int, int]) -> ClipIterator:
     workers, threads = way
-    reading = {"num_workers": workers, "num_threads": threads}
-    return training_loader(source, spec, batch_size=batch_size, seed=0, **reading)
+    return training_loader(
+        source, spec, batch_size=batch_size, seed=0, num_workers=workers, num_threads=threads
+    )
 
 
 def _warmed_up(loader: ClipIterator) -> float:

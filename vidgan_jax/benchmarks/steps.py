@@ -9,7 +9,7 @@ import numpy as np
 
 from vidgan_jax.benchmarks.measuring import Row, spread
 from vidgan_jax.experiment import Experiment
-from vidgan_jax.train import loop, sharding
+from vidgan_jax.train import beginning, sharding
 from vidgan_jax.train.frozen import frozen_weights
 from vidgan_jax.train.step import TrainStep
 from vidgan_jax.types import Batch
@@ -53,22 +53,24 @@ class MeasuredStep:
     """
 
     def __init__(self, exp: Experiment) -> None:
-        self._mesh = mesh = sharding.make_mesh()
-        sharding.check_batch_size(exp.config.train.batch_size, mesh)
-        game = loop.make_game(exp, 1000)
-        everywhere = sharding.replicated(mesh)
+        self._mesh = mesh = beginning.make_mesh(exp)
+        game = beginning.make_game(exp, 1000)
+        laid_out = beginning.state_shardings(exp, game, mesh)
         start = time.perf_counter()
-        init = jax.jit(functools.partial(loop.initial_state, exp, game), out_shardings=everywhere)
+        init = jax.jit(
+            functools.partial(beginning.initial_state, exp, game), out_shardings=laid_out
+        )
         self._state = jax.block_until_ready(init())
         self.init_s = time.perf_counter() - start
         self._batch = sharding.put_batch(random_batch(exp), mesh)
-        self._step = TrainStep(game, mesh, frozen_weights(exp))
+        min_shard_size = exp.config.mesh.min_shard_size
+        self._step = TrainStep(game, mesh, frozen_weights(exp), min_shard_size)
         self.compiled: dict[int, Any] = {}
 
     def compile(self, number: int) -> float:
         """Compiles the program for step `number`; returns the seconds that takes."""
         start = time.perf_counter()
-        program = self._step.program(number)
+        program = self._step.program(number, self._state)
         lowered = program.lower(self._state, self._batch, self._step.frozen)
         self.compiled[number] = lowered.compile()
         return time.perf_counter() - start

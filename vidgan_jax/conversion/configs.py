@@ -12,8 +12,8 @@ from vidgan_jax.config import (
     LossConfig,
     ModelConfig,
     OptimizerConfig,
-    TrainConfig,
 )
+from vidgan_jax.config_run import TrainConfig
 
 
 def spade(model: ModelConfig) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from vidgan_jax.data.indexing import find_indexes
 from vidgan_jax.data.info import load_info, load_listed, summarize_splits
 from vidgan_jax.data.record_files import OpenFiles, TFRecordFiles
 from vidgan_jax.data.shards import SHARD_SUFFIX, ShardIndex, index_path
-from vidgan_jax.data.tfexample import RecordError
+from vidgan_jax.data.tfexample import DatasetError, RecordError
 from vidgan_jax.progress import ProgressReport
 
 SUFFIX = ".array_record"
@@ -76,7 +76,7 @@ class ArrayRecordFiles:
 
 def _open_reader(path: Path) -> Any:
     if not path.is_file():
-        raise RecordError(f"{path}: no such file; restore it")
+        raise DatasetError(f"{path}: no such file; restore it")
     reader = array_record_module.ArrayRecordReader(
         str(path), options=_RANDOM_ACCESS, file_reader_buffer_size=_BUFFER_BYTES
     )
@@ -84,7 +84,7 @@ def _open_reader(path: Path) -> Any:
         try:
             reader.close()  # says what is wrong
         except RuntimeError as error:
-            raise RecordError(f"{path}: truncated, or no ArrayRecord file ({error})") from error
+            raise DatasetError(f"{path}: truncated, or no ArrayRecord file ({error})") from error
     return reader
 
 
@@ -95,6 +95,8 @@ def _read(reader: Any, numbers: Sequence[int], name: str) -> list[bytes]:
     except (RuntimeError, IndexError) as error:
         if len(numbers) > 1:  # which one?
             return [_read(reader, [number], name)[0] for number in numbers]
+        if isinstance(error, RuntimeError) and "Corrupted" not in str(error):  # the disk, say
+            raise DatasetError(f"{name}, record {numbers[0]}: cannot be read ({error})") from error
         raise RecordError(f"{name}, record {numbers[0]}: corrupted data ({error})") from error
     return payloads
 

@@ -3,13 +3,14 @@
 Sample number i of a training run, counted over all hosts and from the run's first step, is a pure
 function of (data set, spec, seed, i): Grain seeds one generator for every i, and all of a sample's
 choices are drawn from it. Drawing comes first, dividing among hosts, threads and worker processes
-after. So one integer, the samples taken so far, is the whole state: it can be restored at once and
-with any number of hosts, workers and threads.
+after: a host's batch is some rows of the batch that all hosts have together, and that one is the
+same however many they are. So one integer, the samples taken so far, is the whole state: it can be
+restored at once and with any number of hosts, workers and threads.
 """
 
 import dataclasses
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grain
@@ -17,7 +18,16 @@ import numpy as np
 from absl import flags
 
 from vidgan_jax.data.collection import Clips
-from vidgan_jax.data.sampling import Centre, Cut, Draw, Sample, fitting_clips
+from vidgan_jax.data.sampling import (
+    Centre,
+    Cut,
+    Damage,
+    Draw,
+    DrawUndamaged,
+    Examples,
+    fitting_clips,
+)
+from vidgan_jax.data.tfexample import RecordError
 from vidgan_jax.types import Batch, ClipSpec
 
 # Grain wants a length. 2⁴⁸ samples do not end, and the floats Grain divides by still count them.
@@ -35,6 +45,8 @@ def training_loader(
     num_workers: int = 0,
     num_threads: int = 2,
     read_buffer: int = 4,
+    max_skipped: int | None = None,
+    on_skip: Callable[[RecordError, int], None] | None = None,
 ) -> "ClipIterator":
     """Random examples without end.
 
@@ -43,18 +55,27 @@ def training_loader(
     those without a label map, are left out. An epoch is as many samples as there are clips left
     (`num_clips`); no two epochs are equal.
 
+    A damaged record is an error, or with `max_skipped` another example is drawn in the place of
+    its own: the same one whoever reads it, and all other examples stay as they are. A file that is
+    gone, or cannot be read at all, is an error anyway.
+
     Args:
       source: the clips.
       spec: what to cut.
       batch_size: examples in a batch of this process.
       seed: of everything drawn.
-      process_index: this process (`jax.process_index()`), which takes every `process_count`-th
-        sample of one common sequence.
-      process_count: processes that train together.
+      process_index: this process (`jax.process_index()`). Of each `process_count · batch_size`
+        samples of the common sequence it takes the `batch_size` from its own number times
+        `batch_size` on: batches put one behind the other, by process, are that of one process.
+      process_count: processes that train together, with the same `batch_size`.
       num_workers: worker processes that read and decode; 0 for this process. They are spawned: a
         script needs its `if __name__ == "__main__":`.
       num_threads: reading threads, in each worker process; 0 reads when asked.
       read_buffer: finished batches to hold ready, in each worker process.
+      max_skipped: different damaged records that this process may come across before
+        `RecordError`; None for an error at the first.
+      on_skip: called in this process with each of them that is new, in their order, and with how
+        many there are so far; before the batch that lacks it is given out.
 
     Returns:
       An iterator of `Batch`; close it.
@@ -68,8 +89,14 @@ def training_loader(
     if seed < 0:
         raise ValueError(f"seed (={seed}) must be at least 0")
     fitting = fitting_clips(source, spec)
-    samples = grain.MapDataset.range(_ENDLESS).seed(seed).random_map(Draw(source, fitting, spec))
-    return ClipIterator(samples, Cut(source, spec), fitting, reading)
+    skipped = None if max_skipped is None else _Skipped(max_skipped, on_skip)
+    draw, cut = Draw(source, fitting, spec), Cut(source, spec)
+    numbers = grain.MapDataset.range(_ENDLESS).seed(seed)
+    if skipped is None:
+        examples = numbers.random_map(draw).map(cut).map(Examples)
+    else:
+        examples = numbers.random_map(DrawUndamaged(draw, cut))
+    return ClipIterator(examples, _in_rows, cut, fitting, reading, skipped)
 
 
 def evaluation_loader(
@@ -98,8 +125,68 @@ def evaluation_loader(
         batch_size, process_index, process_count, num_workers, num_threads, read_buffer
     )
     fitting = fitting_clips(source, spec)
-    samples = grain.MapDataset.range(len(fitting)).map(Centre(fitting, spec))
-    return ClipIterator(samples, Cut(source, spec), fitting, reading)
+    cut = Cut(source, spec)
+    examples = grain.MapDataset.range(len(fitting)).map(Centre(fitting, spec)).map(cut)
+    return ClipIterator(examples.map(Examples), _in_turn, cut, fitting, reading)
+
+
+class Rows(grain.MapDataset[Any]):
+    """A process's rows of every batch that all processes have together.
+
+    Other rows are not even drawn.
+
+    Args:
+      samples: the common sequence.
+      first: the first sample of the first batch.
+      rows: of each process, in a batch.
+      process_index: whose rows.
+      process_count: of a batch.
+    """
+
+    def __init__(
+        self,
+        samples: grain.MapDataset[Any],
+        first: int,
+        *,
+        rows: int,
+        process_index: int,
+        process_count: int,
+    ):
+        super().__init__(samples)
+        self._samples = samples
+        self._rows = rows
+        self._stride = rows * process_count
+        self._first = first + rows * process_index
+        self._length = max(len(samples) - first, 0) // self._stride * rows
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        batch, row = divmod(index, self._rows)
+        return self._samples[self._first + batch * self._stride + row]
+
+
+def _in_turn(
+    samples: grain.MapDataset[Examples], first: int, reading: "_Reading"
+) -> grain.MapDataset[Examples]:
+    """Every `process_count`-th sample: shares as equal as they get where the samples end."""
+    return samples[first + reading.process_index :: reading.process_count]
+
+
+def _in_rows(
+    samples: grain.MapDataset[Examples], first: int, reading: "_Reading"
+) -> grain.MapDataset[Examples]:
+    """Batches of all processes, divided into rows."""
+    return Rows(
+        samples,
+        first,
+        rows=reading.batch_size,
+        process_index=reading.process_index,
+        process_count=reading.process_count,
+    )
 
 
 class ClipIterator(grain.DatasetIterator[Batch]):
@@ -116,33 +203,39 @@ class ClipIterator(grain.DatasetIterator[Batch]):
 
     def __init__(
         self,
-        samples: grain.MapDataset[Sample],
+        samples: grain.MapDataset[Examples],
+        divide: Callable[[grain.MapDataset[Examples], int, "_Reading"], grain.MapDataset[Examples]],
         cut: Cut,
         fitting: np.ndarray,
         reading: "_Reading",
+        skipped: "_Skipped | None" = None,
     ):
         super().__init__()
         self.num_clips = len(fitting)
         self.num_videos = len(np.unique(cut.source.video[fitting]))
         self.batch_size = reading.batch_size
         self._samples = samples
+        self._divide = divide
         self._cut = cut
         self._reading = reading
+        self._skipped = skipped
         self._position = 0
-        self._running: grain.DatasetIterator[Batch] | None = None
+        self._running: grain.DatasetIterator[Examples] | None = None
 
     def __next__(self) -> Batch:
         """The next batch.
 
         Raises:
-          RecordError: a record that cannot be used; the message names shard and record. The
-            position stays: the same batch comes next.
+          RecordError: a record that cannot be used, or one too many of those to be skipped; the
+            message names shard and record. The position stays: the same batch comes next.
           StopIteration: an evaluation loader has no more clips.
           ValueError: the iterator is closed.
         """
         running = self._start()
         try:
-            batch = next(running)
+            batch, damage = next(running)
+            if self._skipped is not None:
+                self._skipped.add(damage)
         except StopIteration:
             raise
         except BaseException:
@@ -201,7 +294,7 @@ class ClipIterator(grain.DatasetIterator[Batch]):
             f"ClipIterator({self._cut.source!r}, {self._cut.spec!r}, batch_size={self.batch_size})"
         )
 
-    def _start(self) -> grain.DatasetIterator[Batch]:
+    def _start(self) -> grain.DatasetIterator[Examples]:
         if self._closed:
             raise ValueError("the loader is closed; make a new one")
         if self._running is None:
@@ -209,10 +302,10 @@ class ClipIterator(grain.DatasetIterator[Batch]):
             self._running.start_prefetch()
         return self._running
 
-    def _dataset(self) -> grain.IterDataset[Batch]:
+    def _dataset(self) -> grain.IterDataset[Examples]:
         reading = self._reading
-        mine = self._samples[self._position + reading.process_index :: reading.process_count]
-        batches = mine.map(self._cut).batch(self.batch_size, batch_fn=_stack)
+        mine = self._divide(self._samples, self._position, reading)
+        batches = mine.batch(self.batch_size, batch_fn=_stack)
         # Grain's buffer counts batches. It warns where threads outnumber it.
         buffer = max(reading.read_buffer, reading.num_threads)
         dataset = batches.to_iter_dataset(grain.ReadOptions(reading.num_threads, buffer))
@@ -255,9 +348,46 @@ class _Reading:
             )
 
 
-def _stack(examples: Sequence[Batch]) -> Batch:
-    label_maps = [np.asarray(e.label_map) for e in examples if e.label_map is not None]
-    return Batch(
-        np.stack([np.asarray(example.frames) for example in examples]),
+class _Skipped:
+    """The damaged records that a loader has come across, each counted and told once."""
+
+    def __init__(
+        self, max_skipped: int, on_skip: Callable[[RecordError, int], None] | None
+    ) -> None:
+        if max_skipped < 0:
+            raise ValueError(f"max_skipped (={max_skipped}) must be at least 0, or None")
+        if on_skip is None:
+            raise ValueError(
+                f"max_skipped (={max_skipped}) needs on_skip: no record is to be skipped in silence"
+            )
+        self._max_skipped = max_skipped
+        self._on_skip = on_skip
+        self._clips: set[int] = set()
+
+    def add(self, damage: Sequence[Damage]) -> None:
+        """Counts and tells what is new.
+
+        Raises:
+          RecordError: one too many.
+        """
+        for clip, error in damage:
+            if clip in self._clips:
+                continue
+            count = len(self._clips) + 1
+            if count > self._max_skipped:
+                raise RecordError(
+                    f"{error}. It is number {count} of the damaged records, and more than "
+                    f"config.faults.max_skipped_records (={self._max_skipped})"
+                )
+            self._on_skip(error, count)
+            self._clips.add(clip)
+
+
+def _stack(examples: Sequence[Examples]) -> Examples:
+    batches = [example.batch for example in examples]
+    label_maps = [np.asarray(b.label_map) for b in batches if b.label_map is not None]
+    batch = Batch(
+        np.stack([np.asarray(batch.frames) for batch in batches]),
         np.stack(label_maps) if label_maps else None,
     )
+    return Examples(batch, tuple(damage for example in examples for damage in example.damage))

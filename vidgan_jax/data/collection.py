@@ -49,7 +49,8 @@ class Clips(Protocol):
         """Reads one clip.
 
         Raises:
-          RecordError: the record cannot be used; names file and record.
+          RecordError: the record cannot be used; names file and record. `DatasetError`, one of
+            this kind: its file cannot.
           IndexError: no such clip.
         """
         ...
@@ -160,7 +161,7 @@ class IndexedClips:
                     f"index says {known}"
                 )
         except RecordError as error:
-            raise RecordError(f"{error}; {self._check}") from error
+            raise type(error)(f"{error}; {self._check}") from error
         return record
 
     def where(self, i: int) -> str:

@@ -1,11 +1,13 @@
 """A data set's info.json: written from its shards' indexes, loaded, compared with them."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from vidgan_jax.data.tfexample import RecordError
 INFO_NAME = "info.json"
 FORMAT = "vidgan_jax clips"
 VERSION = 1
+_LOADED_AT_ONCE = 32
 
 _SHARD_NAME = re.compile(
     r"(?P<split>[A-Za-z0-9_]+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.tfrecord"
@@ -106,7 +109,7 @@ def finalize(
     Raises:
       RecordError: no shards, a set of shards that is not complete, a missing or stale index.
     """
-    directory = Path(directory)
+    directory = files.path(directory)
     indexes = {path: load_index(path) for path in find_shards(directory)}
     info = summarize(indexes, spec or {})
     header = {"format": FORMAT, "version": VERSION}
@@ -173,15 +176,14 @@ def load_info(directory: str | os.PathLike[str]) -> DatasetInfo:
     Raises:
       RecordError: no such folder, an empty one, no data set, of another format version, damaged.
     """
-    directory = Path(directory)
+    directory = files.path(directory)
     path = directory / INFO_NAME
-    if not directory.is_dir():
-        kind = "is a file, not a folder" if directory.exists() else "does not exist"
-        raise RecordError(f"data set {directory}: the folder {kind}")
-    if not path.is_file():
-        raise RecordError(f"data set {directory}: {_why_no_info(directory)}")
     try:
-        fields = json.loads(path.read_bytes())
+        text = files.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise RecordError(f"data set {directory}: {_why_no_info(directory)}") from error
+    try:
+        fields = json.loads(text)
         if fields.pop("format") != FORMAT:
             raise ValueError(f"`format` is not {FORMAT!r}")
         version = fields.pop("version")
@@ -241,7 +243,7 @@ def rebuild(directory: str | os.PathLike[str]) -> DatasetInfo:
     Raises:
       RecordError: a shard that cannot be read whole; the message names shard and record.
     """
-    directory = Path(directory)
+    directory = files.path(directory)
     try:
         spec = load_info(directory).spec
     except RecordError:
@@ -284,6 +286,9 @@ def _by_split(paths: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def _why_no_info(directory: Path) -> str:
+    if not directory.is_dir():
+        kind = "is a file, not a folder" if directory.exists() else "does not exist"
+        return f"the folder {kind}"
     names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     if not names:
         return "the folder is empty; fill it with `python -m vidgan_jax.prepare`"
@@ -321,6 +326,19 @@ def _info_from_json(fields: dict[str, Any]) -> DatasetInfo:
     }
     label_ids = tuple(fields["label_ids"])
     return DatasetInfo(**fields | {"splits": splits, "label_ids": label_ids})
+
+
+def load_all_listed(directory: Path, shards: Sequence[ShardInfo]) -> list[ShardIndex]:
+    """`load_listed` of several shards; of a bucket many at once, since each has to be waited for.
+
+    Raises:
+      RecordError: see `load_listed`.
+    """
+    load = functools.partial(load_listed, directory)
+    if not files.is_remote(directory):
+        return list(map(load, shards))
+    with ThreadPoolExecutor(_LOADED_AT_ONCE) as threads:
+        return list(threads.map(load, shards))
 
 
 def load_listed(directory: Path, shard: ShardInfo) -> ShardIndex:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from vidgan_jax import files
 from vidgan_jax.data import tfexample
 from vidgan_jax.data.info import ShardInfo, load_listed
 from vidgan_jax.data.tfexample import RecordError
@@ -54,10 +55,10 @@ def read_pieces(directory: Path, split: str, shard: ShardInfo) -> Iterator[Piece
     """
     path = directory / shard.name
     try:
-        size = path.stat().st_size
+        size = files.size(path)
         if not size:
             raise RecordError(f"{shard.name}: the file is empty (0 bytes)")
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             yield from _read(file, size, split, shard, _offsets(directory, shard))
     except FileNotFoundError:
         text = f"{path}: no such shard; restore it, or prepare the data set again"

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from vidgan_jax import files
 from vidgan_jax.data import tfexample
-from vidgan_jax.data.tfexample import RecordError
+from vidgan_jax.data.tfexample import DatasetError, RecordError
 
 _MAX_OPEN_FILES = 128
 
@@ -45,7 +46,8 @@ class RecordFiles(Protocol):
           The payload.
 
         Raises:
-          RecordError: the file is gone, the record is corrupted, truncated or of another length.
+          RecordError: the record is corrupted, truncated or of another length.
+          DatasetError: the file is gone.
         """
         ...
 
@@ -62,18 +64,17 @@ class TFRecordFiles:
     """Reads TFRecord files: `RecordFiles`; every read checks both CRCs."""
 
     def __init__(self) -> None:
-        self._open = OpenFiles(_Descriptor)
+        self._open = OpenFiles(_open)
 
     def scan(self, path: Path) -> Iterator[tuple[int, bytes | memoryview]]:
         """See `RecordFiles`."""
-        with open(path, "rb") as file:
-            yield from tfexample.scan(file, path.stat().st_size, path.name)
+        with path.open("rb") as file:
+            yield from tfexample.scan(file, files.size(path), path.name)
 
     def read(self, path: Path, offset: int, length: int, where: str) -> bytes | memoryview:
         """See `RecordFiles`."""
         num_bytes = length + tfexample.FRAMING_BYTES
-        file = self._open.get(path)
-        data = tfexample.pread(file.number, num_bytes, offset)
+        data = self._open.get(path).read(offset, num_bytes)
         if len(data) < num_bytes:
             raise RecordError(f"{where}: truncated, the file ends within the record")
         return tfexample.unframe(data, where)
@@ -120,16 +121,42 @@ class OpenFiles(Generic[File]):
         return (OpenFiles, (self._open_file,))
 
 
+def _open(path: Path) -> "_Descriptor | _Object":
+    return _Object(path) if files.is_remote(path) else _Descriptor(path)
+
+
+def _gone(path: Path) -> str:
+    return f"{path}: the shard is gone; restore it or prepare again"
+
+
+class _Object:
+    """An object in a bucket: nothing is open, each read is a request of its own."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def read(self, offset: int, num_bytes: int) -> bytes:
+        """Fewer bytes where the object ends."""
+        try:
+            return files.read_range(self._path, offset, num_bytes)
+        except FileNotFoundError as error:
+            raise DatasetError(_gone(self._path)) from error
+
+
 class _Descriptor:
     """A descriptor that is closed with this object."""
 
     def __init__(self, path: Path):
         try:
-            self.number = os.open(path, os.O_RDONLY)
+            self._number = os.open(path, os.O_RDONLY)
         except FileNotFoundError as error:
-            raise RecordError(f"{path}: the shard is gone; restore it or prepare again") from error
+            raise DatasetError(_gone(path)) from error
+
+    def read(self, offset: int, num_bytes: int) -> bytes:
+        """Fewer bytes where the file ends."""
+        return tfexample.pread(self._number, num_bytes, offset)
 
     # Bound here: when Python ends, the module's names may be gone before this object.
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        if hasattr(self, "number"):
-            close(self.number)
+        if hasattr(self, "_number"):
+            close(self._number)

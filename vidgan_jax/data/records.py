@@ -9,8 +9,8 @@ This module is the way in: it also offers what `frames`, `clip_record`, `shards`
 """
 
 import os
-from pathlib import Path
 
+from vidgan_jax import files
 from vidgan_jax.data.clip_record import ClipRecord, parse, serialize
 from vidgan_jax.data.collection import IndexedClips, IndexedFile, parse_named
 from vidgan_jax.data.frames import (
@@ -25,8 +25,8 @@ from vidgan_jax.data.info import (
     ShardInfo,
     SplitInfo,
     finalize,
+    load_all_listed,
     load_info,
-    load_listed,
     rebuild,
     shard_name,
 )
@@ -72,7 +72,7 @@ class ClipSource(IndexedClips):
     where it is loaded) and read from several threads.
 
     Args:
-      directory: the data set's folder.
+      directory: the data set's folder, on a disk or in a bucket.
       split: for example "train".
 
     Raises:
@@ -80,16 +80,18 @@ class ClipSource(IndexedClips):
     """
 
     def __init__(self, directory: str | os.PathLike[str], split: str):
-        folder = Path(directory)
+        folder = files.path(directory)
         info = load_info(folder)
         if split not in info.splits:
             raise RecordError(
                 f"data set {directory}: no split {split!r}; it has {sorted(info.splits)}"
             )
+        shards = info.splits[split].shards
+        indexes = load_all_listed(folder, shards)
         super().__init__(
             [
-                IndexedFile(folder / shard.name, load_listed(folder, shard))
-                for shard in info.splits[split].shards
+                IndexedFile(folder / shard.name, index)
+                for shard, index in zip(shards, indexes, strict=True)
             ],
             info,
             split,

@@ -1,5 +1,6 @@
 """One example out of a clip: which clips fit, what to cut from them, and the cutting."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,11 @@ from vidgan_jax.data.clip_record import ClipRecord
 from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.frames import decode_frame, decode_label_map
 from vidgan_jax.data.labels import MAX_LABELS, known_ids, resized_label_crop
-from vidgan_jax.data.tfexample import RecordError
+from vidgan_jax.data.tfexample import DatasetError, RecordError
 from vidgan_jax.types import Batch, ClipSpec
+
+# Of a sample whose records are all damaged. Where half of all records are, one in 2¹⁰⁰ is such.
+_MAX_DRAWS = 100
 
 
 class Sample(NamedTuple):
@@ -29,6 +33,30 @@ class Sample(NamedTuple):
     top: int
     left: int
     flip: bool
+
+
+class Damage(NamedTuple):
+    """A record that an example was to be cut from, and could not be.
+
+    Attributes:
+      clip: index into the source.
+      error: what is wrong with the record, and where it is.
+    """
+
+    clip: int
+    error: RecordError
+
+
+class Examples(NamedTuple):
+    """One example, or a batch of them, and what was met on the way.
+
+    Attributes:
+      batch: the example, without a batch axis, or all of them.
+      damage: records passed over for others, in the order met; maybe one several times.
+    """
+
+    batch: Batch
+    damage: tuple[Damage, ...] = ()
 
 
 def fitting_clips(source: Clips, spec: ClipSpec) -> np.ndarray:
@@ -158,13 +186,58 @@ class Cut:
         try:
             label_map = known_ids(label_map, spec.num_labels or MAX_LABELS, spec.dont_care)
         except ValueError as error:
-            raise RecordError(
+            # No damage: the record is whole, and it is the config that is to be set.
+            raise DatasetError(
                 f"{where}: the label map of clip {record.clip_id!r} {error}; set "
                 "config.model.num_labels to the data's classes, or config.data.dont_care to that id"
             ) from error
         resized = (spec.resize, spec.resize)
         crop = resized_label_crop(label_map, resized, spec.size, sample.top, sample.left)
         return np.ascontiguousarray(crop[:, ::-1] if sample.flip else crop)
+
+
+class DrawUndamaged:
+    """Draws a sample and cuts it; if its record is damaged, draws again, until one is whole.
+
+    All is drawn from the sample's own generator: which example takes the place of another is a
+    function of data set, spec, seed and sample number, as the others are, and theirs stay the same.
+
+    Args:
+      draw: draws a sample.
+      cut: cuts it.
+    """
+
+    def __init__(
+        self, draw: Callable[[int, np.random.Generator], Sample], cut: Callable[[Sample], Batch]
+    ):
+        self._draw = draw
+        self._cut = cut
+
+    def __call__(self, i: int, rng: np.random.Generator) -> Examples:
+        """The example number `i`.
+
+        Raises:
+          RecordError: record after record is damaged.
+          DatasetError: a file is gone, say: no other record makes up for that.
+        """
+        damage: dict[int, RecordError] = {}
+        for _ in range(_MAX_DRAWS):
+            sample = self._draw(i, rng)
+            if sample.clip in damage:
+                continue
+            try:
+                batch = self._cut(sample)
+            except DatasetError:
+                raise
+            except RecordError as error:
+                # Without its traceback, which would keep the frames; it travels between processes.
+                damage[sample.clip] = RecordError(str(error))
+            else:
+                return Examples(batch, tuple(Damage(*item) for item in damage.items()))
+        raise RecordError(
+            f"sample {i}: of {_MAX_DRAWS} records drawn for it none can be used, {len(damage)} "
+            f"different ones; the last: {list(damage.values())[-1]}"
+        )
 
 
 def _copy(image: np.ndarray, out: np.ndarray, *, flip: bool) -> None:

@@ -31,7 +31,7 @@ REBUILD = "rebuild it with `python -m vidgan_jax.prepare index {directory}`"
 
 def index_path(shard: str | os.PathLike[str]) -> Path:
     """Where the index of a shard lies."""
-    return Path(f"{os.fspath(shard)}{INDEX_SUFFIX}")
+    return files.path(f"{os.fspath(shard)}{INDEX_SUFFIX}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +85,9 @@ class ShardIndex:
           ValueError: it is none, or damaged.
         """
         try:
-            # np.load leaves a file that it opened itself open where it is no archive.
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            # Read at once: of a bucket every look into the archive would be a request.
+            data = io.BytesIO(files.read_bytes(path))
+            with np.load(data, allow_pickle=False) as arrays:
                 index = cls(**{name: arrays[name] for name in _FIELDS})
         except _NOT_AN_INDEX as error:
             raise ValueError(f"not an index, or damaged ({error})") from error
@@ -116,7 +117,7 @@ def load_index(shard: str | os.PathLike[str]) -> ShardIndex:
       RecordError: shard or index missing, empty, damaged or of another version of the shard; the
         message gives the command that rebuilds the index.
     """
-    shard = Path(shard)
+    shard = files.path(shard)
     path = index_path(shard)
     rebuild = REBUILD.format(directory=shard.parent)
     size = _shard_size(shard)
@@ -152,10 +153,10 @@ def read_shard(shard: str | os.PathLike[str]) -> ShardIndex:
     Raises:
       RecordError: the first record that is truncated, corrupted or no clip.
     """
-    shard = Path(shard)
+    shard = files.path(shard)
     size = _shard_size(shard)
     builder = IndexBuilder()
-    with open(shard, "rb") as file:
+    with shard.open("rb") as file:
         for number, (offset, payload) in enumerate(tfexample.scan(file, size, shard.name)):
             where = tfexample.locate(shard.name, number, offset)
             record = parse(payload, where=where)
@@ -312,9 +313,11 @@ class IndexBuilder:
 
 
 def _shard_size(shard: Path) -> int:
-    if not shard.is_file():
-        raise RecordError(f"{shard}: no such shard; restore it, or prepare the data set again")
-    size = shard.stat().st_size
+    try:
+        size = files.size(shard)
+    except FileNotFoundError as error:
+        message = f"{shard}: no such shard; restore it, or prepare the data set again"
+        raise RecordError(message) from error
     if size == 0:
         raise RecordError(
             f"{shard}: the file is empty (0 bytes); it was not written by `python -m "

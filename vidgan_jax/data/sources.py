@@ -1,6 +1,6 @@
 """Sources of clips by name: what `config.data.path` and `--data` may say.
 
-DIR                                          a prepared data set (`records`)
+DIR, gs://BUCKET/DIR, s3://BUCKET/DIR        a prepared data set (`records`)
 arrayrecord:FOLDER_OR_FILES                  ArrayRecord files of clips (`array_records`)
 tfds:NAME[/CONFIG][:VERSION][?KEY=VALUE&…]   a TFDS data set that is prepared (`tfds_source`)
 """
@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from vidgan_jax import files
 from vidgan_jax.data import array_records, tfds_source
 from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.records import ClipSource
@@ -26,11 +27,13 @@ def open_source(path: str | os.PathLike[str], split: str) -> Clips:
 
     Raises:
       RecordError: there is no such source or split, or it cannot be used.
-      ValueError: the name is not well-formed, or what reads it is not installed.
+      ValueError: the name is not well-formed, or what reads it is not installed; a bucket's of
+        which only data sets of the first kind are read.
     """
     named = _SCHEME.fullmatch(os.fspath(path))
-    if named is None or Path(path).exists():
+    if named is None or files.is_remote(path) or Path(path).exists():
         return ClipSource(path, split)
+    files.refuse_remote(named["where"], f"{named['scheme']}: reads disks only; copy it to one")
     if named["scheme"] == "arrayrecord":
         return array_records.ArrayRecordClips(named["where"], split)
     if named["scheme"] == "tfds":

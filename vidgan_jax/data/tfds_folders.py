@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vidgan_jax import files
 from vidgan_jax.data.tfexample import RecordError
 
 _INFO, _FEATURES = "dataset_info.json", "features.json"
@@ -81,7 +82,9 @@ def find_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Pa
     Raises:
       RecordError: it is not there; the message tells what is.
     """
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    where = data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    files.refuse_remote(where, "tfds: reads disks only; copy the data sets to one")
+    root = Path(where)
     plain, _, version = name.rpartition(":")
     folder = (root / plain / version) if plain and _VERSION.fullmatch(version) else root / name
     if (folder / _INFO).is_file():

@@ -28,6 +28,13 @@ class RecordError(ValueError):
     """A file of a data set cannot be used; the text names file, record and fix."""
 
 
+class DatasetError(RecordError):
+    """More than a record cannot be used: a file is gone, or data and config do not agree.
+
+    Another record cannot take the place of such a one.
+    """
+
+
 def _example_class() -> Any:
     """Builds the messages in a pool of their own: nothing clashes where TensorFlow is imported."""
     field = descriptor_pb2.FieldDescriptorProto

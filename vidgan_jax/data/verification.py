@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidgan_jax import files
 from vidgan_jax.data import frames as codec
 from vidgan_jax.data import labels, tfexample
 from vidgan_jax.data.clip_record import ClipRecord, check_record, parse
@@ -131,7 +132,7 @@ def verify(
     """
     if num_labels:
         labels.check_num_labels(num_labels)
-    directory = Path(directory)
+    directory = files.path(directory)
     info = load_info(directory)
     listed = [shard for split in info.splits.values() for shard in split.shards]
     check = _Check(directory, visit)

@@ -77,14 +77,23 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """The two players' terms; a new model adds an objective, never a trainer."""
+    """The two players' terms; a new model adds an objective, never a trainer.
+
+    Attributes:
+      gen: the generator's.
+      disc: the discriminator's.
+      boundary: the logit above which the discriminator takes an example for a real one; None where
+        no logit parts reals from fakes.
+    """
 
     gen: tuple[Term, ...]
     disc: tuple[Term, ...]
+    boundary: float | None = None
 
     def due(self, step: int) -> Objective:
         """The objective with just the terms that are due at `step`."""
-        return Objective(
+        return dataclasses.replace(
+            self,
             gen=tuple(t for t in self.gen if t.is_due(step)),
             disc=tuple(t for t in self.disc if t.is_due(step)),
         )

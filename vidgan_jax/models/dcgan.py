@@ -7,6 +7,7 @@ spectral normalisation. Both networks are strided convolutions only, 4 wide. Sta
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -16,6 +17,7 @@ from flax import linen as nn
 from vidgan_jax.layers import BatchNorm, Conv, ConvTranspose
 from vidgan_jax.layers.initializers import DCGAN_STDDEV
 from vidgan_jax.layers.precision import enter, leave
+from vidgan_jax.models.remat import run_block
 from vidgan_jax.models.stages import (
     BASE_SIZE,
     base_frames,
@@ -40,6 +42,7 @@ class Layout:
       batch_norm: after every layer but the generator's last, the discriminator's first and last.
       spectral_norm: of every layer.
       dtype: that the layers compute in, "bfloat16"; None for that of the data.
+      remat: the backward pass computes the stages' insides anew, see `run_block`.
     """
 
     size: int
@@ -51,6 +54,7 @@ class Layout:
     batch_norm: bool = True
     spectral_norm: bool = True
     dtype: str | None = None
+    remat: bool = False
 
     @property
     def stages(self) -> list[int]:
@@ -113,13 +117,18 @@ class DcganTrunk(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         """Maps latents float `[b, z]` to `[b, [t,] size/2, size/2, features]`, in its dtype."""
-        normalised = self.layout.batch_norm
         z = enter(z, self.layout.dtype)
         x = z.reshape(z.shape[0], *(1,) * len(self.layout.base), z.shape[-1])
-        for i, channels in enumerate(self.layout.stages):
-            x = up(self.layout, i - 1, channels, f"deconv_{i}", use_bias=not normalised)(x)
-            x = jax.nn.relu(_batch_norm(f"bn_{i}")(x) if normalised else x)
+        for i in range(len(self.layout.stages)):
+            stage = functools.partial(DcganTrunk._stage, i=i)
+            x = run_block(stage, self, x, remat=self.layout.remat)
         return x
+
+    def _stage(self, x: jax.Array, i: int) -> jax.Array:
+        normalised = self.layout.batch_norm
+        channels = self.layout.stages[i]
+        x = up(self.layout, i - 1, channels, f"deconv_{i}", use_bias=not normalised)(x)
+        return jax.nn.relu(_batch_norm(f"bn_{i}")(x) if normalised else x)
 
 
 class DcganGenerator(nn.Module):
@@ -172,18 +181,8 @@ class DcganDiscriminator(nn.Module):
         last = len(layout.stages) - 1
         x = enter(x, layout.dtype)
         for i in reversed(range(last + 1)):
-            x = Conv(
-                layout.stages[i],
-                layout.widths(i),
-                layout.strides(i),
-                use_bias=not layout.batch_norm,
-                init_scale=layout.init_scale,
-                spectral_norm=layout.spectral_norm,
-                name=f"conv_{i}",
-            )(x)
-            if layout.batch_norm and i != last:
-                x = _batch_norm(f"bn_{i}")(x)
-            x = jax.nn.leaky_relu(x, 0.2)
+            stage = functools.partial(DcganDiscriminator._stage, i=i)
+            x = run_block(stage, self, x, remat=layout.remat)
         to_logit = Conv(
             1,
             layout.base,
@@ -193,3 +192,18 @@ class DcganDiscriminator(nn.Module):
             name="conv_logit",
         )
         return leave(to_logit(x)).reshape(x.shape[0])
+
+    def _stage(self, x: jax.Array, i: int) -> jax.Array:
+        layout = self.layout
+        x = Conv(
+            layout.stages[i],
+            layout.widths(i),
+            layout.strides(i),
+            use_bias=not layout.batch_norm,
+            init_scale=layout.init_scale,
+            spectral_norm=layout.spectral_norm,
+            name=f"conv_{i}",
+        )(x)
+        if layout.batch_norm and i != len(layout.stages) - 1:
+            x = _batch_norm(f"bn_{i}")(x)
+        return jax.nn.leaky_relu(x, 0.2)

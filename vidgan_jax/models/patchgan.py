@@ -20,6 +20,7 @@ from vidgan_jax.layers.labels import (
     read_label_map,
 )
 from vidgan_jax.layers.precision import enter, leave
+from vidgan_jax.models.remat import run_block
 from vidgan_jax.types import OUTPUTS
 
 _WIDTH = 4
@@ -44,6 +45,7 @@ class PatchDiscriminator(nn.Module):
       padding: of all, as for `vidgan_jax.layers.conv`.
       spectral_norm: of all but the first and the logits'.
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
+      remat: the backward pass computes the layers' insides anew, see `run_block`.
     """
 
     features: int
@@ -52,34 +54,41 @@ class PatchDiscriminator(nn.Module):
     padding: Padding
     spectral_norm: bool
     init_scale: float
+    remat: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, labels: LabelMap | jax.Array) -> tuple[jax.Array, Features]:
         """Maps frames and a label map to logits `[b, [t,] h', w']` and each layer's activations."""
-        rank, features = x.ndim - 2, []
-        widths = _axes(rank, _TIME_WIDTH, _WIDTH)
-        build = functools.partial(
-            Conv,
-            kernel_size=widths,
-            init_scale=self.init_scale,
-            padding=self.padding,
-        )
+        features = []
         for i in range(self.layers):
-            width = min(self.features << i, max(_MAX_FEATURES, self.features))
-            stride = self.last_stride if i == self.layers - 1 else 2
-            if i == 0:
-                x = LabelledConv(
-                    width, widths, stride, self.init_scale, self.padding, name="conv_0"
-                )(x, labels)
-            else:
-                strides = _axes(rank, 1, stride)
-                sn = self.spectral_norm
-                name = f"conv_{i}"
-                x = build(width, strides=strides, use_bias=False, spectral_norm=sn, name=name)(x)
-                x = InstanceNorm(name=f"norm_{i}")(x)
-            x = jax.nn.leaky_relu(x, 0.2)
+            layer = functools.partial(PatchDiscriminator._layer, i=i)
+            x = run_block(layer, self, x, labels, remat=self.remat)
             features.append(x)
-        return build(1, name="conv_logit")(x)[..., 0], tuple(features)
+        widths = _axes(x.ndim - 2, _TIME_WIDTH, _WIDTH)
+        to_logits = Conv(
+            1, widths, init_scale=self.init_scale, padding=self.padding, name="conv_logit"
+        )
+        return to_logits(x)[..., 0], tuple(features)
+
+    def _layer(self, x: jax.Array, labels: LabelMap | jax.Array, i: int) -> jax.Array:
+        rank, scale, padding = x.ndim - 2, self.init_scale, self.padding
+        widths = _axes(rank, _TIME_WIDTH, _WIDTH)
+        width = min(self.features << i, max(_MAX_FEATURES, self.features))
+        stride = self.last_stride if i == self.layers - 1 else 2
+        if i == 0:
+            first = LabelledConv(width, widths, stride, scale, padding, name="conv_0")
+            return jax.nn.leaky_relu(first(x, labels), 0.2)
+        x = Conv(
+            width,
+            widths,
+            _axes(rank, 1, stride),
+            use_bias=False,
+            init_scale=scale,
+            spectral_norm=self.spectral_norm,
+            padding=padding,
+            name=f"conv_{i}",
+        )(x)
+        return jax.nn.leaky_relu(InstanceNorm(name=f"norm_{i}")(x), 0.2)
 
 
 class SpadeDiscriminator(nn.Module):
@@ -101,6 +110,7 @@ class SpadeDiscriminator(nn.Module):
       spectral_norm: of all layers but the first and the logits'.
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
       dtype: that the network computes in, "bfloat16"; None for that of the data.
+      remat: the backward pass computes the layers' insides anew, see `run_block`.
     """
 
     labels: LabelChannels
@@ -114,6 +124,7 @@ class SpadeDiscriminator(nn.Module):
     spectral_norm: bool = True
     init_scale: float = 0.0
     dtype: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None) -> tuple[jax.Array, ...]:
@@ -144,6 +155,7 @@ class SpadeDiscriminator(nn.Module):
                 self.padding or "same",
                 self.spectral_norm,
                 self.init_scale,
+                self.remat,
                 name=f"scale_{i}",
             )
             of_scale, activations = patches(x, labels)

@@ -17,6 +17,7 @@ from flax import linen as nn
 from vidgan_jax.layers import Conv, Dense, avg_pool, upsample_nearest
 from vidgan_jax.layers.initializers import PYTORCH_SCALE
 from vidgan_jax.layers.precision import enter, leave
+from vidgan_jax.models.remat import run_block
 from vidgan_jax.models.stages import (
     base_frames,
     check_size,
@@ -169,6 +170,7 @@ class ResnetGenerator(nn.Module):
       num_classes: classes, chosen by an embedding beside the latent; 0 for none.
       embed_dim: length of a class's embedding.
       dtype: that the layers compute in, "bfloat16"; None for that of the data.
+      remat: the backward pass computes the blocks' insides anew, see `run_block`.
     """
 
     size: int
@@ -183,6 +185,7 @@ class ResnetGenerator(nn.Module):
     num_classes: int = 0
     embed_dim: int = 0
     dtype: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, z: jax.Array, cond: jax.Array | None = None) -> jax.Array:
@@ -207,7 +210,8 @@ class ResnetGenerator(nn.Module):
         rank, factors = x.ndim - 2, (1,) * (x.ndim - 2)
         for i, multiples in enumerate(blocks.gen):
             for name, multiple in zip(block_names(i, len(multiples)), multiples, strict=True):
-                x = ResnetBlock(_width(multiple, self), scale, sn, factors, name=name)(x)
+                block = ResnetBlock(_width(multiple, self), scale, sn, factors, name=name)
+                x = run_block(ResnetBlock.__call__, block, x, remat=self.remat)
                 factors = (1,) * rank
             if i < blocks.stages:
                 # Left to the layer that follows, which has less to do before it.
@@ -253,6 +257,7 @@ class ResnetDiscriminator(nn.Module):
       layout: a name of `LAYOUTS`.
       num_classes: classes, each with a logit of its own; 0 for none.
       dtype: that the layers compute in, "bfloat16"; None for that of the data.
+      remat: the backward pass computes the blocks' insides anew, see `run_block`.
     """
 
     size: int
@@ -264,6 +269,7 @@ class ResnetDiscriminator(nn.Module):
     layout: str = "resnet"
     num_classes: int = 0
     dtype: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None) -> jax.Array:
@@ -293,7 +299,8 @@ class ResnetDiscriminator(nn.Module):
                 # Width 3 in space; over time just the frames that become one.
                 x = avg_pool(x, (*factors[:-2], 3, 3), factors)
             for name, multiple in zip(block_names(i, len(multiples)), multiples, strict=True):
-                x = ResnetBlock(_width(multiple, self), scale, sn, name=name)(x)
+                block = ResnetBlock(_width(multiple, self), scale, sn, name=name)
+                x = run_block(ResnetBlock.__call__, block, x, remat=self.remat)
         x = activation(x).reshape(x.shape[0], -1)
         logits = leave(Dense(max(1, self.num_classes), scale, sn, name="fc")(x))
         if not self.num_classes:

@@ -26,6 +26,7 @@ from vidgan_jax.layers.initializers import PYTORCH_SCALE
 from vidgan_jax.layers.labels import LabelChannels, LabelConv, LabelMap, pyramid, read_label_map
 from vidgan_jax.layers.precision import enter, leave
 from vidgan_jax.models.patchgan import SpadeDiscriminator
+from vidgan_jax.models.remat import run_block
 from vidgan_jax.models.spade_encoder import SpadeEncoder
 from vidgan_jax.models.stages import base_frames, scales
 from vidgan_jax.types import OUTPUTS
@@ -148,6 +149,11 @@ class SpadeBlock(nn.Module):
         return x + dx
 
 
+def _upsampled(block: SpadeBlock, x: jax.Array, maps: Pyramid, factors: Sequence[int]) -> jax.Array:
+    """A block of upsampled data: with remat, the small ones are kept."""
+    return block(upsample_nearest(x, factors), maps)
+
+
 class SpadeGenerator(nn.Module):
     """Label maps to images or clips in (-1, 1).
 
@@ -170,6 +176,7 @@ class SpadeGenerator(nn.Module):
       encoder: of real examples to latents (VAE); None for none.
       channels: colour channels.
       dtype: that the network computes in, "bfloat16"; None for that of the data.
+      remat: the backward pass computes the blocks' insides anew, see `run_block`.
     """
 
     labels: LabelChannels
@@ -189,6 +196,7 @@ class SpadeGenerator(nn.Module):
     encoder: SpadeEncoder | None = None
     channels: int = 3
     dtype: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -219,17 +227,20 @@ class SpadeGenerator(nn.Module):
         x = self._begin(z, maps[self.base_size], frames, widths[0])
         stage = 0
         for name, upsampled, features in self._blocks(widths):
+            factors = (1,) * (x.ndim - 2)
             if upsampled:
-                x = upsample_nearest(x, scales(x.ndim - 2, stage in self.time_stages))
+                factors = scales(x.ndim - 2, stage in self.time_stages)
                 stage += 1
-            x = SpadeBlock(
+            block = SpadeBlock(
                 features,
                 self.label_features,
                 self.batch_norm,
                 self.spectral_norm,
                 self.init_scale,
                 name=name,
-            )(x, maps)
+            )
+            run = functools.partial(_upsampled, factors=factors)
+            x = run_block(run, block, x, maps, remat=self.remat)
         to_frames = Conv(self.channels, init_scale=self.init_scale, name="conv_img")
         return jnp.tanh(leave(to_frames(activation(x))))
 

@@ -4,6 +4,7 @@ Source: Park, Liu, Wang, Zhu 2019, arXiv:1903.07291, appendix A; Egan 2019 (MIT 
 figure 3-9.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -11,6 +12,7 @@ from flax import linen as nn
 
 from vidgan_jax.layers import Conv, Dense, InstanceNorm
 from vidgan_jax.layers.precision import enter, leave
+from vidgan_jax.models.remat import run_block
 from vidgan_jax.models.stages import base_frames, num_stages, scales
 
 _MOST = 8  # times `features`: most channels anywhere
@@ -28,6 +30,7 @@ class SpadeEncoder(nn.Module):
       spectral_norm: of the convolutions.
       init_scale: of initial kernels, see `vidgan_jax.layers.initializers.kernel`.
       dtype: that the layers compute in, "bfloat16"; None for that of the data.
+      remat: the backward pass computes the stages' insides anew, see `run_block`.
     """
 
     size: int
@@ -38,6 +41,7 @@ class SpadeEncoder(nn.Module):
     spectral_norm: bool = True
     init_scale: float = 0.0
     dtype: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -59,19 +63,25 @@ class SpadeEncoder(nn.Module):
             raise ValueError(f"style {frames.shape} must be {kind}")
         x = enter(resize_bilinear(frames, self.size), self.dtype)
         for i in range(stages):
-            x = Conv(
-                self.features * min(1 << i, _MOST),
-                3,
-                scales(x.ndim - 2, stages - 1 - i in self.time_stages),
-                use_bias=False,
-                init_scale=self.init_scale,
-                spectral_norm=self.spectral_norm,
-                name=f"conv_{i}",
-            )(x)
-            x = jax.nn.leaky_relu(InstanceNorm(name=f"norm_{i}")(x), 0.2)
+            stage = functools.partial(
+                SpadeEncoder._stage, i=i, in_time=stages - 1 - i in self.time_stages
+            )
+            x = run_block(stage, self, x, remat=self.remat)
         x = x.reshape(x.shape[0], -1)
         mean = Dense(self.z_dim, self.init_scale, name="fc_mu")(x)
         return leave(mean), leave(Dense(self.z_dim, self.init_scale, name="fc_var")(x))
+
+    def _stage(self, x: jax.Array, i: int, *, in_time: bool) -> jax.Array:
+        x = Conv(
+            self.features * min(1 << i, _MOST),
+            3,
+            scales(x.ndim - 2, in_time),
+            use_bias=False,
+            init_scale=self.init_scale,
+            spectral_norm=self.spectral_norm,
+            name=f"conv_{i}",
+        )(x)
+        return jax.nn.leaky_relu(InstanceNorm(name=f"norm_{i}")(x), 0.2)
 
 
 def resize_bilinear(x: jax.Array, size: int) -> jax.Array:

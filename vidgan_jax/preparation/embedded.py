@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from vidgan_jax import files
 from vidgan_jax.data.info import DatasetInfo
+from vidgan_jax.data.scenes import MIN_SIZE
 from vidgan_jax.preparation.scenes import prepare_scenes
 
 NUM_FRAMES = 32
@@ -57,10 +59,18 @@ def data_folder(path: str, scenes: Scenes, *, render: bool) -> Path:
       path: of the config; empty for the scenes.
       scenes: which.
       render: say so on stderr, and render them where they are not there yet.
+
+    Raises:
+      ValueError: scenes can't be so small.
     """
     if path:
-        return Path(path)
+        return files.path(path)
     if render:
+        if scenes.size < MIN_SIZE:
+            raise ValueError(
+                f"config.data.resize (={scenes.size}) must be at least {MIN_SIZE} for embedded "
+                "scenes; or give config.data.path"
+            )
         print(f"config.data.path is empty: using embedded scenes, {scenes.folder}", file=sys.stderr)
         scenes.render()
     return scenes.folder

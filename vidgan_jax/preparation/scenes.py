@@ -41,8 +41,9 @@ class SceneSettings:
 
     def __post_init__(self) -> None:
         for name in ("num_videos", "clips_per_video", "num_frames", "size", "supersampling"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be at least 1")
+            least = scenes.MIN_SIZE if name == "size" else 1
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} (={getattr(self, name)}) must be at least {least}")
         if not 0 < self.fps <= 1000:
             raise ValueError(f"fps (={self.fps:g}) must be above 0 and at most 1000")
         if self.seed < 0:

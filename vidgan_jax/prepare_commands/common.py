@@ -12,6 +12,7 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
+from vidgan_jax import files
 from vidgan_jax.data import records
 from vidgan_jax.data.frames import ImageFormat
 from vidgan_jax.preparation import beam_stages, dataset, picture
@@ -57,6 +58,15 @@ def add_command(
     return command
 
 
+def _disk(text: str) -> Path:
+    """A folder on a disk: shards are written bit by bit, and their parts are read again."""
+    try:
+        files.refuse_remote(text, "prepare on one, and copy the finished data set to the bucket")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
+
+
 def add_common(
     command: argparse.ArgumentParser, *, size: int | None = 160, fps: float | None = 24.0
 ) -> None:
@@ -68,7 +78,7 @@ def add_common(
       fps: the default of --fps; likewise.
     """
     layout, encoding = dataset.Layout(), Encoding()
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the data set")
+    command.add_argument("--out", type=_disk, required=True, metavar="DIR", help="the data set")
     command.add_argument(
         "--fps",
         type=frame_rate,

@@ -79,8 +79,15 @@ def _add(
     text: str,
 ) -> argparse.ArgumentParser:
     command = add_command(commands, name, run, text)
-    command.add_argument("directory", metavar="DIR", type=Path, help="the data set's folder")
+    command.add_argument("directory", metavar="DIR", type=_folder, help="the data set's folder")
     return command
+
+
+def _folder(text: str) -> Path:
+    try:
+        return files.path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_seed(command: argparse.ArgumentParser) -> None:

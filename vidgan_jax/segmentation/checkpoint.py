@@ -62,7 +62,7 @@ def restore(workdir: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]] | None
     if not path.exists():
         return None
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
         meta = json.loads(str(found.pop(_META)))
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidgan_jax.data.labels import DONT_CARE
+from vidgan_jax.data.scenes import MIN_SIZE
 from vidgan_jax.models.unet import check_halvings
 from vidgan_jax.schema import at_least, make_section, shares
 
 SECTION = "segmenter"
 _EXAMPLE = "configs/segmenter.py"
-_MIN_SCENE_SIZE = 16  # the smallest that scenes are drawn at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ def check(config: SegmenterConfig) -> None:
     at_least(1, data, "data", "num_threads", "num_scene_videos", "num_scene_clips")
     at_least(1, data, "data", "num_scene_frames")
     at_least(0, data, "data", "num_workers", "scene_seed")
-    at_least(_MIN_SCENE_SIZE, data, "data", "scene_size")
+    at_least(MIN_SIZE, data, "data", "scene_size")
     at_least(0, config.optimizer, "optimizer", "learning_rate", "weight_decay")
     shares(config.optimizer, "optimizer", "warm_up")
     at_least(1, train, "train", "batch_size", "num_steps", "log_every_steps", "score_every_steps")

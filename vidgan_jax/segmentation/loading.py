@@ -1,15 +1,15 @@
 """Segmenters by where they lie: what prepares data sets need not know which kind one is of."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from vidgan_jax import files
 from vidgan_jax.models.segmenter import network_of
 from vidgan_jax.segmentation import small
 from vidgan_jax.segmentation.ade20k import SCALES, Ade20kSegmenter
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train.weights import load_network
 
 _SCENES = "scenes"
 _KINDS = (
@@ -61,7 +61,7 @@ def load(where: str, *, scales: Sequence[int] | None = None) -> SegmentFrames:
       ValueError: there is none, it is damaged, or it has no scales.
       OSError: it can't be read.
     """
-    path = Path(where)
+    path = files.path(where)
     if where == _SCENES:
         path = small.SCENES
     elif not path.exists():
@@ -78,7 +78,7 @@ def load(where: str, *, scales: Sequence[int] | None = None) -> SegmentFrames:
 
 def _converted(where: str, scales: Sequence[int] | None) -> Ade20kSegmenter:
     try:
-        variables = checkpoint.load_network(where)
+        variables = load_network(where)
         network_of(variables["params"])
     except ValueError as error:
         raise ValueError(f"no segmenter in {where} ({error}). {_KINDS}") from error

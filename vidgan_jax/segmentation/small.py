@@ -124,7 +124,7 @@ def load(path: str | os.PathLike[str]) -> Segmenter:
     """
     try:
         # Opened here: NumPy leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        with files.path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored[_META]))
             variables: dict[str, Any] = {}
             for name in stored.files:

@@ -231,20 +231,23 @@ class _Run:
         late = LateMetrics(writer, report, start, train.batch_size)
         metrics: Metrics = {}
         step, last = start, False
-        with stop_requests() as stopped:
+        stopped = None
+        with stop_requests() as requests:
             while not last:
                 try:
                     with late.waiting_for_data(metrics):
                         batch = sharding.put_batch(next(self.frames), self.mesh)
                 except RecordError:  # costs no step so far
                     late.flush()
+                    writer.flush()
                     if step > start:
                         self._save(state, step)
                     raise
                 state, metrics = update(state, batch)
                 step += 1
                 # Asked once a step: a signal from here on is the next step's.
-                last = step == train.num_steps or bool(stopped)
+                stopped = requests.asked(step)
+                last = step == train.num_steps or stopped is not None
                 scored = step == train.num_steps or step % train.score_every_steps == 0
                 if scored or step % train.log_every_steps == 0:
                     scores: dict[str, Any] = self._scalars(state) if scored else {}
@@ -252,9 +255,10 @@ class _Run:
                 late.progress(step)
                 if last or step % train.save_every_steps == 0:
                     late.flush()
+                    writer.flush()
                     self._save(state, step)
         late.progress(step, last=True)
-        early = stopped[0] if stopped and step < train.num_steps else None
+        early = stopped if step < train.num_steps else None
         return state, Outcome(step, train.num_steps, early)
 
     def write_results(self, state: State) -> None:

@@ -8,8 +8,8 @@ from flax.typing import VariableDict
 
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
-from vidgan_jax.train.checkpoint import Weights
-from vidgan_jax.train.step import forward, to_uint8, to_unit_range
+from vidgan_jax.train.passes import forward, to_uint8, to_unit_range
+from vidgan_jax.train.weights import Weights
 from vidgan_jax.types import ArrayLike
 
 

@@ -5,7 +5,15 @@ from flax.typing import VariableDict
 
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.terms import VGG
-from vidgan_jax.train import checkpoint
+from vidgan_jax.train import checkpoint, weights
+
+
+def frozen_shapes(experiment: Experiment) -> dict[str, VariableDict]:
+    """Shapes of the weights that the config's loss needs, by the network's name."""
+    if experiment.vgg is None:
+        return {}
+    example = jax.ShapeDtypeStruct((1, *experiment.example_shape), "float32")
+    return {VGG: jax.eval_shape(experiment.vgg.init, jax.random.key(0), example)}
 
 
 def frozen_weights(experiment: Experiment) -> dict[str, VariableDict]:
@@ -25,8 +33,7 @@ def frozen_weights(experiment: Experiment) -> dict[str, VariableDict]:
             "DIR`, and set config.loss.vgg_weights=DIR; or switch the term off by "
             "config.loss.vgg_weight=0"
         )
-    found = checkpoint.load_network(loss.vgg_weights)
-    example = jax.ShapeDtypeStruct((1, *experiment.example_shape), "float32")
-    wanted = jax.eval_shape(experiment.vgg.init, jax.random.key(0), example)
+    found = weights.load_network(loss.vgg_weights)
+    wanted = frozen_shapes(experiment)[VGG]
     checkpoint.check_same_networks(found, wanted, where=loss.vgg_weights)
     return {VGG: found}

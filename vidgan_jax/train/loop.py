@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,35 @@ from flax.typing import VariableDict
 from jax.sharding import Mesh
 
 from vidgan_jax import files
-from vidgan_jax.data.clips import ClipIterator, training_loader
+from vidgan_jax.data.clips import ClipIterator
 from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.tfexample import RecordError
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
 from vidgan_jax.train import sharding
-from vidgan_jax.train.checkpoint import Checkpoints, Weights, make_meta
+from vidgan_jax.train.beginning import (
+    Beginning,
+    begin,
+    check_batch,
+    make_game,
+    make_mesh,
+    open_loader,
+    ran_on,
+    tell_resumed,
+    with_other_draws,
+)
+from vidgan_jax.train.checkpoint import Checkpoints, make_meta
+from vidgan_jax.train.finite import FirstFaults, NotFiniteError, check
 from vidgan_jax.train.metrics import LateMetrics
 from vidgan_jax.train.samples import Sampler
-from vidgan_jax.train.state import GanState, create_state, with_moments
-from vidgan_jax.train.step import Game, TrainStep
+from vidgan_jax.train.state import GanState
+from vidgan_jax.train.step import TrainStep
 from vidgan_jax.train.stopping import stop_requests
-from vidgan_jax.train.workdir import alone, tell_changes
-from vidgan_jax.train.writers import MetricsWriter
-from vidgan_jax.types import Metrics, PyTree
+from vidgan_jax.train.watch import CollapseError, Watch
+from vidgan_jax.train.weights import Weights
+from vidgan_jax.train.workdir import alone
+from vidgan_jax.train.writers import MetricsWriter, tell_unwritten
+from vidgan_jax.types import Batch, Metrics, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,81 +66,6 @@ class Outcome:
         return self.step >= self.num_steps
 
 
-def make_game(experiment: Experiment, num_steps: int) -> Game:
-    """What the step needs, for a run of `num_steps`."""
-    gen_optimizer, disc_optimizer = experiment.optimizers(num_steps)
-    train = experiment.config.train
-    return Game(
-        generator=experiment.generator,
-        discriminator=experiment.discriminator,
-        objective=experiment.objective,
-        gen_optimizer=gen_optimizer,
-        disc_optimizer=disc_optimizer,
-        z_dim=experiment.config.model.z_dim,
-        ema_decay=train.ema_decay,
-        num_disc_steps=train.num_disc_steps,
-        disc_weight_clip=experiment.config.loss.weight_clip,
-        encodes=experiment.config.model.encoder,
-    )
-
-
-def initial_state(experiment: Experiment, game: Game) -> GanState:
-    """A random state at step 0, as the config's seed draws it; traceable."""
-    seed = experiment.config.train.seed
-    # XLA's own generator for the parameters: a third of threefry's time to compile and run.
-    gen, disc = experiment.init_variables(jax.random.key(seed, impl="rbg"))
-    key = jax.random.key(seed)
-    return create_state(key, gen, disc, game.gen_optimizer, game.disc_optimizer)
-
-
-def state_from(
-    experiment: Experiment,
-    game: Game,
-    gen: VariableDict,
-    disc: VariableDict,
-    ema: VariableDict,
-    moments: Mapping[str, Mapping[str, PyTree]] | None,
-) -> GanState:
-    """A state at step 0 around given weights; traceable.
-
-    The optimisers start fresh, but for `moments` ("gen" and "disc") where they are given.
-    """
-    key = jax.random.key(experiment.config.train.seed)
-    state = create_state(key, gen, disc, game.gen_optimizer, game.disc_optimizer, ema)
-    if moments is None:
-        return state
-    players = {
-        name: player.replace(opt_state=with_moments(player.opt_state, moments[name]))
-        for name, player in (("gen", state.gen), ("disc", state.disc))
-    }
-    return state.replace(**players)
-
-
-def open_loader(experiment: Experiment, source: Clips) -> ClipIterator:
-    """This process's part of the training data.
-
-    Raises:
-      ValueError: no clip is long enough, or the batch can't be shared among the processes.
-    """
-    config = experiment.config
-    if config.train.batch_size % jax.process_count():
-        raise ValueError(
-            f"batch_size (={config.train.batch_size}) must divide by the {jax.process_count()} "
-            "processes"
-        )
-    batch_size = config.train.batch_size * config.train.num_disc_steps
-    return training_loader(
-        source,
-        experiment.clip_spec,
-        batch_size=batch_size // jax.process_count(),
-        seed=config.train.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        num_workers=config.data.num_workers,
-        num_threads=config.data.num_threads,
-    )
-
-
 def train(
     experiment: Experiment,
     source: Clips,
@@ -144,87 +84,64 @@ def train(
       workdir: takes checkpoints, samples, metrics; a run found there is continued.
       initial: weights to start from where nothing is found there; None for random ones.
       frozen: of networks that the loss looks through, see `vidgan_jax.train.frozen`.
-      mesh: devices; None for all.
+      mesh: devices; None for all, as the config arranges them.
       show_progress: on stderr.
 
     Raises:
       ValueError: sizes that don't fit the devices or the data; a workdir of other networks.
-      FloatingPointError: a loss is not finite; the checkpoints until then stay.
+      NotFiniteError: a loss, a gradient or a weight is not finite, and `config.faults` has the run
+        stop then; the checkpoints until then stay.
+      CollapseError: training collapsed, and `config.watch` has it stop then; it is saved.
       OSError: the workdir can't be written.
     """
-    mesh = mesh or sharding.make_mesh()
+    mesh = mesh or make_mesh(experiment)
+    check_batch(experiment, mesh)
     config = experiment.config
-    sharding.check_batch_size(config.train.batch_size, mesh)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone(workdir))
         loader = stack.enter_context(open_loader(experiment, source))
         num_steps = experiment.num_steps(loader.num_clips)
         game = make_game(experiment, num_steps)
-        meta = make_meta(dataclasses.asdict(config), fps=_clip_fps(experiment, source))
-        checkpoints = stack.enter_context(Checkpoints(workdir, keep=config.train.keep_checkpoints))
-        state, start = _restore_or_start(experiment, game, mesh, checkpoints, loader, initial)
+        meta = make_meta(
+            dataclasses.asdict(config), fps=_clip_fps(experiment, source), ran_on=ran_on(mesh)
+        )
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                workdir,
+                keep=config.train.keep_checkpoints,
+                failed_saves=config.faults.failed_saves,
+            )
+        )
+        from_disk = functools.partial(begin, experiment, game, mesh, checkpoints, initial)
+        beginning = from_disk()
+        tell_resumed(experiment, mesh, beginning)
         if jax.process_index() == 0:
             files.write_json(workdir / "config.json", meta)
-        if start >= num_steps:
-            return Outcome(start, num_steps)
+        if beginning.step >= num_steps:
+            return Outcome(beginning.step, num_steps)
+        loader.set_state(dict(beginning.loader))
         loader.start_prefetch()  # the first batches are read while programs are compiled
         sampler = Sampler(experiment, mesh, workdir, fps=meta["fps"], source=source)
-        train_step = TrainStep(game, mesh, frozen)
-        run = _Run(experiment, mesh, train_step, sampler, checkpoints, loader, meta, num_steps)
-        sampler.write(state, start)
-        shown = show_progress and jax.process_index() == 0
-        report = ProgressReport(config.name, total=num_steps, done=start, shown=shown)
-        writer = MetricsWriter(workdir, resumed_step=start, enabled=jax.process_index() == 0)
-        stack.enter_context(writer)
-        stack.enter_context(report)
-        return run.loop(state, start, writer, report)
+        run = _Run(
+            experiment,
+            mesh,
+            workdir,
+            TrainStep(game, mesh, frozen, config.mesh.min_shard_size),
+            sampler,
+            Watch(experiment, mesh, sampler.inputs),
+            checkpoints,
+            loader,
+            meta,
+            num_steps,
+            shown=show_progress and jax.process_index() == 0,
+        )
+        return run.whole(beginning, from_disk)
 
 
 def _clip_fps(experiment: Experiment, source: Clips) -> float:
     """Frames a second of generated clips: the data's, less the stride."""
     return (source.info.fps or 24.0) / experiment.clip_spec.stride
-
-
-def _restore_or_start(
-    experiment: Experiment,
-    game: Game,
-    mesh: Mesh,
-    checkpoints: Checkpoints,
-    loader: ClipIterator,
-    initial: Weights | None,
-) -> tuple[GanState, int]:
-    everywhere = sharding.replicated(mesh)
-    latest = checkpoints.latest_step()
-    if latest is not None:
-        shapes = jax.eval_shape(functools.partial(initial_state, experiment, game))
-        like = jax.tree.map(
-            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=everywhere), shapes
-        )
-        state, position, meta = checkpoints.restore(latest, like)
-        loader.set_state(position)
-        _check_time(meta["config"]["model"], experiment, checkpoints.directory / str(latest))
-        tell_changes(meta["config"], make_meta(dataclasses.asdict(experiment.config))["config"])
-        return state, latest
-    if initial is None:
-        make = functools.partial(initial_state, experiment, game)
-        return jax.jit(make, out_shardings=everywhere)(), 0
-
-    # As arguments: what a jitted function closes over becomes constants of the program.
-    place = jax.jit(functools.partial(state_from, experiment, game), out_shardings=everywhere)
-    return place(initial.gen, initial.disc, initial.ema, initial.moments), 0
-
-
-def _check_time(model: Mapping[str, Any], experiment: Experiment, where: Path) -> None:
-    """Refuses the one change of a model that its parameters' shapes don't tell."""
-    for name in ("time_stages", "encoder_time_stages"):
-        new = getattr(experiment.config.model, name)
-        old = tuple(model.get(name, new))  # older checkpoints know no encoder
-        if experiment.config.model.num_frames and old != new:
-            raise ValueError(
-                f"config.model.{name} (={new}) is {old} in {where}; set it as it was, or give "
-                "another --workdir"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,64 +150,148 @@ class _Run:
 
     experiment: Experiment
     mesh: Mesh
+    workdir: Path
     train_step: TrainStep
     sampler: Sampler
+    watch: Watch
     checkpoints: Checkpoints
     loader: ClipIterator
     meta: Mapping[str, Any]
     num_steps: int
+    shown: bool
 
-    def loop(
-        self, state: GanState, start: int, writer: MetricsWriter, report: ProgressReport
-    ) -> Outcome:
-        """Steps `start` to `num_steps`. Order: step, metrics, samples, save, next batch."""
+    def whole(self, beginning: Beginning, from_disk: Callable[[], Beginning]) -> Outcome:
+        """Trains to the end, going back to the last checkpoint where that is asked for.
+
+        Args:
+          beginning: where to begin.
+          from_disk: where to go back to.
+        """
+        while True:
+            try:
+                return self._from(beginning)
+            except NotFiniteError as error:
+                beginning = self._back(error, beginning.num_rollbacks, from_disk)
+
+    def _back(
+        self, error: NotFiniteError, num_so_far: int, from_disk: Callable[[], Beginning]
+    ) -> Beginning:
+        """Where to go on from after numbers that are not finite; raises where the run shall end."""
+        faults = self.experiment.config.faults
+        if faults.not_finite != "rollback":
+            raise error
+        if num_so_far >= faults.max_rollbacks:
+            raise NotFiniteError(
+                error.step,
+                error.names,
+                f"the run has gone back {num_so_far} time(s), config.faults.max_rollbacks; lower "
+                "the learning rates",
+            ) from error
+        self.checkpoints.wait()
+        beginning = with_other_draws(from_disk(), self.mesh, num_so_far + 1)
+        if jax.process_index() == 0:
+            print(
+                f"warning: {error.what} at step {error.step}; going back to step "
+                f"{beginning.step} with other random numbers ({num_so_far + 1} of "
+                f"{faults.max_rollbacks} times)",
+                file=sys.stderr,
+            )
+        return beginning
+
+    def _from(self, beginning: Beginning) -> Outcome:
+        """Trains to the end, unless a fault ends it."""
+        first, start = jax.process_index() == 0, beginning.step
+        self.loader.set_state(dict(beginning.loader))
+        self.watch.restore(beginning.meta.get("watch"))
+        self._sample(beginning.state, start)
+        name = self.experiment.config.name
+        with (
+            MetricsWriter(
+                self.workdir, resumed_step=start, enabled=first, goes_on=self._goes_on
+            ) as writer,
+            ProgressReport(name, total=self.num_steps, done=start, shown=self.shown) as report,
+        ):
+            return self._loop(beginning, writer, report)
+
+    def _loop(self, beginning: Beginning, writer: MetricsWriter, report: ProgressReport) -> Outcome:
+        """Steps to the last one. Order: step, metrics, samples, save, next batch."""
         train = self.experiment.config.train
-        late = LateMetrics(writer, report, start, train.batch_size)
+        state, step = beginning.state, beginning.step
+        late = LateMetrics(writer, report, step, train.batch_size, on_values=self.watch.judge)
+        faults = FirstFaults()
         metrics: Metrics = {}
         newest: dict[str, jax.Array] = {}  # since the last logged step: lazy terms have gaps
-        step, last = start, False
-        with stop_requests() as stopped:
+        # XLA's collectives on CPUs wait for ever where processes run two programs in other orders.
+        in_step = jax.process_count() > 1 and jax.default_backend() == "cpu"
+        stopped: signal.Signals | None = None
+        last = False
+
+        def save(*, must: bool) -> None:
+            late.flush()
+            writer.flush()
+            check(jax.device_get(faults.so_far()))
+            self._save(state, step, beginning.num_rollbacks, must=must)
+
+        with stop_requests() as requests:
             while not last:
                 try:
                     # While the step before is computed: its call returned at once. The loader has
                     # the next batches ready and the copy to the devices is only begun here, so
                     # that holding a second batch there would save no time.
                     with late.waiting_for_data(metrics):
-                        batch = sharding.put_batch(next(self.loader), self.mesh)
-                except RecordError:  # costs no step so far
-                    late.flush()
-                    if step > start:
-                        self._save(state, step)
+                        batch = self._next_batch()
+                except RecordError:  # costs no step so far, unless others are in the next one
+                    if step > beginning.step and jax.process_count() == 1:
+                        save(must=True)
                     raise
                 state, metrics = self.train_step(state, batch, step)
                 step += 1
+                faults.note(state.step, metrics)
+                if in_step:
+                    jax.block_until_ready(metrics)
                 # Asked once a step: a signal from here on is the next step's.
-                last = step == self.num_steps or bool(stopped)
+                stopped = requests.asked(step)
                 newest = {**newest, **metrics}
-                if step == self.num_steps or step % train.log_every_steps == 0:
-                    late.push(step, newest)
+                if looked := self.watch.is_due(step):
+                    newest |= self.watch.look(state)
+                if looked or step == self.num_steps or step % train.log_every_steps == 0:
+                    late.push(step, newest, faults.so_far())
                     newest = {}
+                last = bool(step == self.num_steps or stopped or self.watch.collapsed)
                 late.progress(step)
                 if last or step % train.sample_every_steps == 0:
-                    self.sampler.write(state, step)
+                    self._sample(state, step)
                 if last or step % train.save_every_steps == 0:
-                    late.flush()
-                    self._save(state, step)
+                    save(must=last)
         late.progress(step, last=True)
         self.checkpoints.wait()
-        early = stopped[0] if stopped and step < self.num_steps else None
-        return Outcome(step, self.num_steps, early)
+        if self.watch.collapsed:
+            raise CollapseError(f"{self.watch.collapsed}\n  step {step} is saved")
+        return Outcome(step, self.num_steps, stopped if step < self.num_steps else None)
 
-    def _save(self, state: GanState, step: int) -> None:
+    @property
+    def _goes_on(self) -> bool:
+        """Whether what can't be written is no reason to stop."""
+        return self.experiment.config.faults.failed_saves == "go_on"
+
+    def _sample(self, state: GanState, step: int) -> None:
+        try:
+            self.sampler.write(state, step)
+        except OSError as error:
+            if not self._goes_on:
+                raise
+            tell_unwritten(f"the sample of step {step}", error)
+
+    def _next_batch(self) -> Batch:
+        return sharding.put_batch(next(self.loader), self.mesh)
+
+    def _save(self, state: GanState, step: int, num_rollbacks: int, *, must: bool) -> None:
         """Starts a save, of a state that is worth one."""
         weights = (state.gen.variables, state.disc.variables, state.ema_variables)
         if not jax.device_get(_is_finite(weights)):
-            raise FloatingPointError(
-                f"weights are not finite at step {step}, and were not saved; lower the learning "
-                "rates and go on from the last checkpoint"
-            )
-        if self.checkpoints.latest_step() != step:
-            self.checkpoints.save(step, state, self.loader.get_state(), self.meta)
+            raise NotFiniteError(step, ["weights"])
+        meta = {**self.meta, "num_rollbacks": num_rollbacks, "watch": self.watch.state()}
+        self.checkpoints.save(step, state, self.loader.get_state(), meta, must=must)
 
 
 @jax.jit

@@ -3,11 +3,12 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
 from vidgan_jax.progress import ProgressReport
+from vidgan_jax.train.finite import NOTHING_FOUND, Found, NotFiniteError, check
 from vidgan_jax.train.writers import MetricsWriter
 
 RATE = "clips_per_s"
@@ -39,15 +40,23 @@ class LateMetrics:
       report: shows rate, losses, and a wait that is worth a look.
       start: the step that the run goes on from.
       batch_size: clips in a step.
+      on_values: gets each logged step and its values, once they are written: without the times,
+        the same numbers in every process.
     """
 
     def __init__(
-        self, writer: MetricsWriter, report: ProgressReport, start: int, batch_size: int
+        self,
+        writer: MetricsWriter,
+        report: ProgressReport,
+        start: int,
+        batch_size: int,
+        *,
+        on_values: Callable[[int, Mapping[str, float]], None] | None = None,
     ) -> None:
-        self._writer, self._report = writer, report
+        self._writer, self._report, self._on_values = writer, report, on_values
         self._start, self._batch_size = start, batch_size
         self._first_step = start + 1
-        self._pending: tuple[int, Mapping[str, jax.Array], float] | None = None
+        self._pending: tuple[int, Mapping[str, jax.Array], Found, float] | None = None
         self._note = ""
         self._logged_s, self._waited_s = time.monotonic(), 0.0
 
@@ -65,35 +74,44 @@ class LateMetrics:
             if all(_is_ready(value) for value in running.values()):
                 self._waited_s += time.monotonic() - begun
 
-    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes a step's metrics and writes those of the one before."""
+    def push(
+        self, step: int, metrics: Mapping[str, jax.Array], faults: Found = NOTHING_FOUND
+    ) -> None:
+        """Takes a step's metrics and writes those of the one before.
+
+        Args:
+          step: that they are of.
+          metrics: scalars on the devices; other names than before, if need be.
+          faults: what `FirstFaults` has found until then.
+        """
         self.flush()
         now = time.monotonic()
         share = self._waited_s / max(now - self._logged_s, 1e-9)
         self._logged_s, self._waited_s = now, 0.0
-        self._pending = (step, metrics, share)
+        self._pending = (step, metrics, faults, share)
 
     def flush(self) -> None:
         """Writes what is pending.
 
         Raises:
-          FloatingPointError: a value is not finite.
+          NotFiniteError: one of the values, or of an earlier step's, is not finite.
         """
         if self._pending is None:
             return
-        step, metrics, wait = self._pending
+        step, metrics, faults, wait = self._pending
         self._pending = None
-        values = {name: float(value) for name, value in sorted(jax.device_get(metrics).items())}
+        metrics, faults = jax.device_get((metrics, faults))
+        check(faults)
+        values = {name: float(value) for name, value in sorted(metrics.items())}
         if bad := [name for name, value in values.items() if not math.isfinite(value)]:
-            raise FloatingPointError(
-                f"{', '.join(bad)} not finite at step {step}; lower the learning rates, or start "
-                "again from a checkpoint in the workdir"
-            )
+            raise NotFiniteError(step, bad)
         times = {RATE: round(self._rate(step), 3), DATA_WAIT: round(wait, 4)}
         self._writer.write(step, {**values, **times})
         losses = ", ".join(f"{name} {values[name]:.3f}" for name in _LOSSES if name in values)
         waits = f"{wait:.0%} of the time waiting for data, " if wait > _MUCH_WAIT else ""
         self._note = f"{losses}, {waits}"
+        if self._on_values is not None:
+            self._on_values(step, values)
 
     def progress(self, step: int, *, last: bool = False) -> None:
         """Shows the rate and the newest losses."""

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from vidgan_jax.experiment import Experiment
-from vidgan_jax.train import loop, sharding
+from vidgan_jax.train import beginning, sharding
 from vidgan_jax.types import PyTree
 
 # Bytes of a step's temporaries for one byte of layer outputs: an activation follows every
 # convolution, and both are kept for the backward pass. Against XLA's own figures (bench.py).
 OUTPUTS_KEPT = 2.0
+# Modules that are computed anew as one, where a network's `remat` is set.
+_BLOCKS = ("ResnetBlock", "SpadeBlock")
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
@@ -105,7 +107,7 @@ def make_plan(
     """
     config = experiment.config
     train = config.train
-    sharding.check_batch_size(train.batch_size, mesh)
+    beginning.check_batch(experiment, mesh)
     networks = {
         "generator": describe(experiment.generator, *experiment.gen_inputs()),
         "discriminator": describe(experiment.discriminator, *experiment.disc_inputs()),
@@ -135,15 +137,17 @@ def make_plan(
             "kind": mesh.devices.flat[0].device_kind,
             "count": mesh.devices.size,
             "processes": jax.process_count(),
+            "mesh": dict(mesh.shape),
         },
         "batch": {
             "global": train.batch_size,
             "per_process": train.batch_size // jax.process_count(),
             "per_device": train.batch_size // mesh.devices.size,
+            "parts": train.grad_accum_steps,
             "disc_steps": train.num_disc_steps,
         },
         "num_steps": num_steps,
-        "memory": _memory(experiment, networks, train.batch_size // mesh.devices.size),
+        "memory": _memory(experiment, networks, mesh),
         "init": config.init.path or None,
     }
 
@@ -154,25 +158,75 @@ def _dtypes(experiment: Experiment) -> dict[str, str]:
     return {"generator": model.gen_dtype, "discriminator": model.disc_dtype}
 
 
+def num_bytes_on_device(tree: PyTree, shardings: PyTree) -> int:
+    """Bytes of what each device has of all leaves.
+
+    Args:
+      tree: leaves, or their shapes.
+      shardings: one for each leaf.
+    """
+    shards = jax.tree.map(
+        lambda leaf, how: jax.ShapeDtypeStruct(how.shard_shape(leaf.shape), leaf.dtype),
+        tree,
+        shardings,
+    )
+    return num_bytes(shards)
+
+
+def numbers_kept(layers: Sequence[Layer], *, remat: bool) -> float:
+    """Numbers that a backward pass keeps of the forward pass of one example, by a rule of thumb.
+
+    Args:
+      layers: of a network.
+      remat: blocks are computed anew: kept is what each was given, and one block's inside.
+    """
+
+    def num_outputs(of: Iterable[Layer]) -> int:
+        return sum(math.prod(layer.output) for layer in of)
+
+    leaves = [layer for layer in layers if layer.is_leaf]
+    whole = OUTPUTS_KEPT * num_outputs(leaves)
+    blocks = [layer for layer in layers if layer.kind in _BLOCKS]
+    if not remat:
+        return whole
+    inside = [[leaf for leaf in leaves if leaf.path.startswith(f"{b.path}/")] for b in blocks]
+    within = {leaf.path for block in inside for leaf in block}
+    outside = [leaf for leaf in leaves if leaf.path not in within]
+    largest = max((num_outputs(block) for block in inside), default=0)
+    # Where stages are no modules their layers' outputs stand for what they were given.
+    return min(whole, num_outputs([*blocks, *outside]) + OUTPUTS_KEPT * largest)
+
+
 def _memory(
-    experiment: Experiment, networks: Mapping[str, list[Layer]], per_device: int
+    experiment: Experiment, networks: Mapping[str, list[Layer]], mesh: Mesh
 ) -> dict[str, int]:
     """Bytes on each device: the state exactly, a step's temporaries by a rule of thumb."""
-    game = loop.make_game(experiment, 1)
-    state = jax.eval_shape(functools.partial(loop.initial_state, experiment, game))
+    train = experiment.config.train
+    at_once = train.batch_size // mesh.devices.size // train.grad_accum_steps
+    game = beginning.make_game(experiment, 1)
+    state = jax.eval_shape(functools.partial(beginning.initial_state, experiment, game))
+    laid_out = beginning.state_shardings(experiment, game, mesh)
     sizes = {name: _DTYPE_BYTES[dtype] for name, dtype in _dtypes(experiment).items()}
-    outputs = {
-        name: sizes[name] * sum(math.prod(layer.output) for layer in layers if layer.is_leaf)
+    model = experiment.config.model
+    remat = {"generator": model.gen_remat, "discriminator": model.disc_remat}
+    kept = {
+        name: sizes[name] * numbers_kept(layers, remat=remat[name])
         for name, layers in networks.items()
     }
-    gen, disc = outputs["generator"], outputs["discriminator"]
+    gen, disc = kept["generator"], kept["discriminator"]
     # Reals and fakes go through D; R1 differentiates a gradient and keeps that pass as well.
     passes = 4 if experiment.config.loss.r1_gamma else 2
-    activations = int(OUTPUTS_KEPT * per_device * max(passes * disc, gen + disc))
-    gradients = max(num_bytes(state.gen.params), num_bytes(state.disc.params))
-    total = num_bytes(state) + gradients + activations
+    activations = int(at_once * max(passes * disc, gen + disc))
+    params = state.gen.params, state.disc.params
+    gradients = max(map(num_bytes, params))
+    if train.grad_accum_steps > 1:  # those of the parts before
+        gradients *= 2
+    if mesh.shape[sharding.FSDP_AXIS] > 1:  # and the parameters, gathered
+        gradients += sum(map(num_bytes, params))
+    state_bytes = num_bytes_on_device(state, laid_out)
+    total = state_bytes + gradients + activations
     return {
-        "state_bytes": num_bytes(state),
+        "state_bytes": state_bytes,
         "gradient_bytes": gradients,
         "activation_bytes_estimate": activations,
         "total_bytes_estimate": total,
@@ -215,11 +269,12 @@ def _plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             "devices",
             f"{devices['count']} {devices['platform']} ({devices['kind']}), "
-            f"{devices['processes']} process(es)",
+            f"{devices['processes']} process(es)" + _arranged(devices.get("mesh", {})),
         ),
         (
             "batch",
             f"{batch['global']} = {batch['per_process']} a process = {batch['per_device']} a device"
+            + (f" in {batch['parts']} parts" if batch.get("parts", 1) > 1 else "")
             + (f", {batch['disc_steps']} D step(s) each" if "disc_steps" in batch else ""),
         ),
         ("steps", f"{plan['num_steps']:,}" if plan["num_steps"] else "known with the data"),
@@ -231,6 +286,11 @@ def _plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{_gib(memory['total_bytes_estimate'])}",
         ),
     ]
+
+
+def _arranged(mesh: Mapping[str, int]) -> str:
+    shared = mesh.get(sharding.FSDP_AXIS, 1)
+    return f", {shared} of which share large parameters" if shared > 1 else ""
 
 
 def _gib(size: int) -> str:

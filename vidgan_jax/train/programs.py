@@ -21,11 +21,14 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from vidgan_jax import files
+
 FOLDER = "programs"
 # Compiling less than this takes no longer than reading.
 _MIN_COMPILE_S = 0.5
 _KEPT_DAYS = 60
 _DIRECTORY = "jax_compilation_cache_dir"
+_OF_XLA = "jax_persistent_cache_enable_xla_caches"
 _MIN_TIME = "jax_persistent_cache_min_compile_time_secs"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -37,7 +40,7 @@ def kept_in(folder: Path) -> Iterator[None]:
     Nothing is made before the first program is compiled, and nothing fails where nothing can be
     written: JAX warns, and compiles. Does nothing where the user has another place for programs.
     """
-    before = {name: jax.config.values[name] for name in (_DIRECTORY, _MIN_TIME)}
+    before = {name: jax.config.values[name] for name in (_DIRECTORY, _MIN_TIME, _OF_XLA)}
     if before[_DIRECTORY]:
         yield
         return
@@ -49,6 +52,8 @@ def kept_in(folder: Path) -> Iterator[None]:
         yield
         return
     jax.config.update(_DIRECTORY, str(folder))
+    if files.is_remote(folder):
+        jax.config.update(_OF_XLA, "none")  # XLA would keep its own beside, and knows no buckets
     if _MIN_TIME.upper() not in os.environ:
         jax.config.update(_MIN_TIME, _MIN_COMPILE_S)
     compilation_cache.reset_cache()  # JAX asks for the folder once only
@@ -108,12 +113,13 @@ def _of_this_machine(folder: Path) -> Path:
 def _remove_cut_short(folder: Path) -> None:
     """Removes programs whose writing was ended by a kill, or by a full disk.
 
-    JAX writes each in place, once: it would compile this one at every start, and warn.
+    JAX writes each in place, once: it would compile this one at every start, and warn. In buckets
+    all objects are whole.
 
     Raises:
       PermissionError: the folder can't be read.
     """
-    if not folder.is_dir():
+    if files.is_remote(folder) or not folder.is_dir():
         return
     for path in folder.iterdir():
         with contextlib.suppress(OSError):

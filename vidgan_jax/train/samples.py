@@ -7,14 +7,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from vidgan_jax import files
 from vidgan_jax.data import media
 from vidgan_jax.data.clips import evaluation_loader
 from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.labels import colorize
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train import sharding
+from vidgan_jax.train.passes import forward, to_uint8
 from vidgan_jax.train.state import GanState
-from vidgan_jax.train.step import forward, to_uint8
 from vidgan_jax.types import ClipSpec
 
 SAMPLES = "samples"
@@ -24,6 +25,9 @@ class Sampler:
     """Pictures of the averaged generator at the same latents, at any step.
 
     Of networks that take label maps, each beside its map: the split's first ones, their centres.
+
+    Attributes:
+      inputs: what the generator takes for them: latents, and label maps where it takes any.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Sampler:
         source: Clips,
     ) -> None:
         self._folder, self._fps = workdir / SAMPLES, fps
+        if jax.process_index() == 0:
+            files.remove_temporaries(self._folder)
         train = experiment.config.train
         key = jax.random.fold_in(jax.random.key(train.seed), 0x5A3B1E)
         latents = jax.random.normal(key, (train.num_samples, experiment.config.model.z_dim))
@@ -45,9 +51,12 @@ class Sampler:
         if experiment.clip_spec.label_maps:
             self._label_maps = _first_label_maps(source, experiment.clip_spec, train.num_samples)
             inputs = (latents, self._label_maps)
+        self.inputs = inputs
 
         def sample(variables: Any) -> jax.Array:
-            return to_uint8(forward(experiment.generator, variables, *inputs))
+            # Parameters that devices share are gathered: nothing else need move between them.
+            whole = jax.lax.with_sharding_constraint(variables, everywhere)
+            return to_uint8(forward(experiment.generator, whole, *inputs))
 
         self._sample = jax.jit(sample, out_shardings=everywhere)
 

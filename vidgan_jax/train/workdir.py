@@ -11,16 +11,25 @@ from typing import Any
 import jax
 from flax import traverse_util
 
+from vidgan_jax import files
+from vidgan_jax.train import lease
+
 
 @contextlib.contextmanager
 def alone(workdir: Path) -> Iterator[None]:
     """Keeps a second run out of a workdir; the system lets go of it when the process ends.
+
+    In a bucket, where no system does: see `vidgan_jax.train.lease`.
 
     Raises:
       ValueError: another run is in there.
     """
     if jax.process_index() != 0:
         yield
+        return
+    if files.is_remote(workdir):
+        with lease.held(workdir):
+            yield
         return
     folder = os.open(workdir, os.O_RDONLY)  # the folder itself is the lock: no file to leave
     try:

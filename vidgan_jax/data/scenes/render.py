@@ -31,7 +31,7 @@ from vidgan_jax.data.scenes.plants import Grass, Trees
 from vidgan_jax.data.scenes.sky import Sky
 from vidgan_jax.data.scenes.water import Overlay, Spectrum, Surface, Water, Waves
 
-_MIN_SIZE = 16
+MIN_SIZE = 16
 _HOUR_S = 3600.0
 
 
@@ -114,7 +114,7 @@ def _check(
         "seed": (seed, 0),
         "clip": (clip, 0),
         "num_frames": (num_frames, 1),
-        "size": (size, _MIN_SIZE),
+        "size": (size, MIN_SIZE),
         "supersampling": (supersampling, 1),
     }
     for name, (value, least) in at_least.items():
