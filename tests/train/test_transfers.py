@@ -121,6 +121,7 @@ def test_the_loop_hides_no_transfer_and_compiles_once(
     An operation outside of a program would be compiled by itself, and have its name here.
     """
     whole = loop._Run._loop
+    jax.clear_caches()  # of programs that other tests' runs on two devices have in common with this
 
     def guarded(run: Any, *args: Any) -> loop.Outcome:
         caplog.clear()
