@@ -10,7 +10,7 @@ import pytest
 from tests.buckets import Buckets, install, opened, upload
 from tests.datasets import INDEX, SHARD, make_dataset
 from vidgan_jax import files, prepare
-from vidgan_jax.data.clips import training_loader
+from vidgan_jax.data.clips import ClipIterator, training_loader
 from vidgan_jax.data.info import load_info
 from vidgan_jax.data.records import ClipSource, verify
 from vidgan_jax.data.sources import open_source
@@ -54,7 +54,7 @@ def test_a_position_on_disk_is_one_in_the_bucket(data: tuple[Path, str]) -> None
     """A run goes on where its data were moved to a bucket."""
     spec = ClipSpec(4, 1, size=8, resize=12)
 
-    def loader(where: Path | str):  # type: ignore[no-untyped-def]
+    def loader(where: Path | str) -> ClipIterator:
         return training_loader(open_source(where, "train"), spec, batch_size=4, seed=0)
 
     with loader(data[0]) as here, loader(data[1]) as there:

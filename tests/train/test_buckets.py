@@ -4,7 +4,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -172,7 +172,7 @@ def test_of_several_that_follow_one_does(hasty: None, run: Path) -> None:
     assert not (run / lease.NAME).exists()
 
 
-def _quiet(follow, number: int) -> None:  # type: ignore[no-untyped-def]
+def _quiet(follow: Callable[[int], None], number: int) -> None:
     with contextlib.suppress(ValueError):  # another run is training
         follow(number)
 
