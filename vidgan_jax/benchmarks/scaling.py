@@ -10,7 +10,6 @@ keeps copies and which collectives it joins are its CPU compiler's choice.
 """
 
 import dataclasses
-import functools
 import math
 import os
 import sys
@@ -33,9 +32,10 @@ from vidgan_jax.benchmarks.processes import answer, ask, failures_told, started
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.train import beginning, sharding
 from vidgan_jax.train.frozen import frozen_shapes
+from vidgan_jax.train.plan import num_bytes_on_device
 from vidgan_jax.train.state import GanState
 from vidgan_jax.train.step import TrainStep
-from vidgan_jax.types import Batch, PyTree
+from vidgan_jax.types import Batch
 
 CONFIGS = ("configs/resnet3d.py", "configs/spade3d.py:mid")
 # JAX's rules for TPUs are plain XLA operations, and the layers' forms are those for accelerators;
@@ -276,10 +276,9 @@ def _count(case: _Case, devices: Sequence[Any], platforms: tuple[str, ...]) -> _
     exp = experiment.build(experiment.load_config(case.config, [*case.overrides, *overrides]))
     grid = np.array(devices).reshape(-1, case.fsdp)
     mesh = Mesh(grid, (sharding.DATA_AXIS, sharding.FSDP_AXIS))
-    parts = exp.config.train.grad_accum_steps
-    sharding.check_batch_size(exp.config.train.batch_size, mesh, num_parts=parts)
+    beginning.check_batch(exp, mesh)
     game, min_size = beginning.make_game(exp, 1000), exp.config.mesh.min_shard_size
-    state = jax.eval_shape(functools.partial(beginning.initial_state, exp, game))
+    state = beginning.state_layout(exp, game, mesh)
     program = TrainStep(game, mesh, min_shard_size=min_size).program(0, state)
     traced = program.trace(state, batch_shapes(exp), frozen_shapes(exp))
     lowered = traced.lower(lowering_platforms=platforms or None)
@@ -290,7 +289,7 @@ def _count(case: _Case, devices: Sequence[Any], platforms: tuple[str, ...]) -> _
     held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     held += memory.output_size_in_bytes - memory.alias_size_in_bytes
     return _Counts(
-        state=state_bytes(state, sharding.state_shardings(state, mesh, min_size)),
+        state=state_bytes(state),
         held=held + memory.generated_code_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         flops=compiled.cost_analysis()["flops"],
@@ -311,27 +310,12 @@ def batch_shapes(exp: Experiment) -> Any:
     return Batch(frames, maps)
 
 
-def state_bytes(state: GanState, shardings: Any) -> dict[str, int]:
-    """Bytes on one device of the parts of a state.
-
-    Args:
-      state: shapes.
-      shardings: likewise.
-    """
-
-    def parts(tree: Any) -> dict[str, PyTree]:
-        return {
-            "parameters": (tree.gen.params, tree.disc.params),
-            "optimisers": (tree.gen.opt_state, tree.disc.opt_state),
-            "average": (tree.ema_params, tree.ema_collections),
-            "statistics": (tree.gen.collections, tree.disc.collections),
-        }
-
-    def size(leaf: jax.ShapeDtypeStruct, laid_out: jax.sharding.Sharding) -> int:
-        return math.prod(laid_out.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-
-    laid_out = parts(shardings)
-    return {
-        name: sum(map(size, jax.tree.leaves(tree), jax.tree.leaves(laid_out[name])))
-        for name, tree in parts(state).items()
+def state_bytes(layout: GanState) -> dict[str, int]:
+    """Bytes on one device of the parts of a state, of which shapes with shardings will do."""
+    parts = {
+        "parameters": (layout.gen.params, layout.disc.params),
+        "optimisers": (layout.gen.opt_state, layout.disc.opt_state),
+        "average": (layout.ema_params, layout.ema_collections),
+        "statistics": (layout.gen.collections, layout.disc.collections),
     }
+    return {name: num_bytes_on_device(tree) for name, tree in parts.items()}

@@ -55,10 +55,11 @@ class MeasuredStep:
     def __init__(self, exp: Experiment) -> None:
         self._mesh = mesh = beginning.make_mesh(exp)
         game = beginning.make_game(exp, 1000)
-        laid_out = beginning.state_shardings(exp, game, mesh)
+        layout = beginning.state_layout(exp, game, mesh)
         start = time.perf_counter()
         init = jax.jit(
-            functools.partial(beginning.initial_state, exp, game), out_shardings=laid_out
+            functools.partial(beginning.initial_state, exp, game),
+            out_shardings=jax.tree.map(lambda leaf: leaf.sharding, layout),
         )
         self._state = jax.block_until_ready(init())
         self.init_s = time.perf_counter() - start

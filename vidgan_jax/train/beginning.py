@@ -65,13 +65,15 @@ def check_batch(experiment: Experiment, mesh: Mesh) -> None:
     sharding.check_batch_size(train.batch_size, mesh, num_parts=train.grad_accum_steps)
 
 
-def state_shardings(experiment: Experiment, game: Game, mesh: Mesh) -> GanState:
-    """How the state lies on a mesh."""
+def state_layout(experiment: Experiment, game: Game, mesh: Mesh) -> GanState:
+    """The state's `jax.ShapeDtypeStruct`s, with how each leaf lies on a mesh."""
     shapes = jax.eval_shape(functools.partial(initial_state, experiment, game))
-    laid_out: GanState = sharding.state_shardings(
-        shapes, mesh, experiment.config.mesh.min_shard_size
+    layout: GanState = jax.tree.map(
+        lambda leaf, how: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=how),
+        shapes,
+        sharding.state_shardings(shapes, mesh, experiment.config.mesh.min_shard_size),
     )
-    return laid_out
+    return layout
 
 
 def initial_state(experiment: Experiment, game: Game) -> GanState:
@@ -173,23 +175,19 @@ def begin(
     Raises:
       ValueError: the checkpoint is of other networks; none is whole.
     """
-    laid_out = state_shardings(experiment, game, mesh)
-    make = functools.partial(initial_state, experiment, game)
-    like = jax.tree.map(
-        lambda s, how: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=how),
-        jax.eval_shape(make),
-        laid_out,
-    )
-    found = checkpoints.restore_newest(like)
+    layout = state_layout(experiment, game, mesh)
+    found = checkpoints.restore_newest(layout)
     if found is not None:
         where = checkpoints.directory / str(found.step)
         _check_time(found.meta["config"]["model"], experiment, where)
         return Beginning(found.state, found.step, found.loader, found.meta)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
     if initial is None:
-        state = jax.jit(make, out_shardings=laid_out)()
+        make = functools.partial(initial_state, experiment, game)
+        state = jax.jit(make, out_shardings=shardings)()
     else:
         # As arguments: what a jitted function closes over becomes constants of the program.
-        place = jax.jit(functools.partial(state_from, experiment, game), out_shardings=laid_out)
+        place = jax.jit(functools.partial(state_from, experiment, game), out_shardings=shardings)
         state = place(initial.gen, initial.disc, initial.ema, initial.moments)
     return Beginning(state, 0, {"samples": 0}, {})
 

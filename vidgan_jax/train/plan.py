@@ -158,19 +158,14 @@ def _dtypes(experiment: Experiment) -> dict[str, str]:
     return {"generator": model.gen_dtype, "discriminator": model.disc_dtype}
 
 
-def num_bytes_on_device(tree: PyTree, shardings: PyTree) -> int:
-    """Bytes of what each device has of all leaves.
-
-    Args:
-      tree: leaves, or their shapes.
-      shardings: one for each leaf.
-    """
-    shards = jax.tree.map(
-        lambda leaf, how: jax.ShapeDtypeStruct(how.shard_shape(leaf.shape), leaf.dtype),
-        tree,
-        shardings,
+def num_bytes_on_device(layout: PyTree) -> int:
+    """Bytes of what each device has of all leaves, which tell their sharding."""
+    return num_bytes(
+        jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype),
+            layout,
+        )
     )
-    return num_bytes(shards)
 
 
 def numbers_kept(layers: Sequence[Layer], *, remat: bool) -> float:
@@ -204,8 +199,7 @@ def _memory(
     train = experiment.config.train
     at_once = train.batch_size // mesh.devices.size // train.grad_accum_steps
     game = beginning.make_game(experiment, 1)
-    state = jax.eval_shape(functools.partial(beginning.initial_state, experiment, game))
-    laid_out = beginning.state_shardings(experiment, game, mesh)
+    state = beginning.state_layout(experiment, game, mesh)
     sizes = {name: _DTYPE_BYTES[dtype] for name, dtype in _dtypes(experiment).items()}
     model = experiment.config.model
     remat = {"generator": model.gen_remat, "discriminator": model.disc_remat}
@@ -223,7 +217,7 @@ def _memory(
         gradients *= 2
     if mesh.shape[sharding.FSDP_AXIS] > 1:  # and the parameters, gathered
         gradients += sum(map(num_bytes, params))
-    state_bytes = num_bytes_on_device(state, laid_out)
+    state_bytes = num_bytes_on_device(state)
     total = state_bytes + gradients + activations
     return {
         "state_bytes": state_bytes,
