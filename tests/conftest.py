@@ -13,6 +13,7 @@ import pytest
 
 from tests.datasets import make_dataset
 from tests.runs import SIZE, Runs, make_runs, one_device
+from vidgan_jax import devices
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -25,6 +26,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # For the processes that tests start, too: they leave the user's cache alone.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_on_one_device() -> Iterator[None]:
+    """Of the simulated devices, which compile longer together and compute no faster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "usable", lambda: jax.local_devices()[:1])
+        yield
 
 
 @pytest.fixture(scope="session")

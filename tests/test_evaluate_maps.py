@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.datasets import make_dataset
 from tests.runs import ROOT, fields, names, one_device, read_json, refuse, succeed
 from tests.segmentation.labelled import relabelled
 from vidgan_jax import evaluate, inflate, main
 from vidgan_jax.data.records import ClipSource
+from vidgan_jax.evaluation import engine
+from vidgan_jax.evaluation.judges import choose_judge
 from vidgan_jax.metrics.maps import read_labelled
 from vidgan_jax.segmentation import judge, small, training
 from vidgan_jax.segmentation.config import SegmenterConfig
 from vidgan_jax.segmentation.judge import Wanted
 from vidgan_jax.segmentation.small import Segmenter
+from vidgan_jax.synthesis.run import Synthesizer
 from vidgan_jax.types import ClipSpec
 
 NUM, SIZE, NUM_FRAMES = 96, 16, 4
@@ -61,7 +63,7 @@ def spade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spade]:
 
 def run(checkpoint: Path, out: Path, *options: str) -> Mapping[str, Any]:
     """Runs the command; returns its report."""
-    settings = (f"--num={NUM}", f"--json={out / 'scores.json'}", "--segmenter-steps=20")
+    settings = (f"--num={NUM}", f"--out={out}", "--segmenter-steps=20")
     succeed(evaluate.main, f"--checkpoint={checkpoint}", *settings, *options)
     return read_json(out / "scores.json")
 
@@ -69,26 +71,16 @@ def run(checkpoint: Path, out: Path, *options: str) -> Mapping[str, Any]:
 def test_frames_are_segmented_and_compared_with_their_maps(
     spade: Spade, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = tmp_path / "new" / "pictures"
-    report = run(spade.images, tmp_path, f"--out={pictures}", "--split=validation")
-    found = report["segmentation"]
-    assert found["num_maps"] == 6
-    told = dict(found["segmenter"])
-    assert len(told.pop("identity")) == 64
-    assert told.pop("num_params") > 1000
-    assert told == {
-        "shipped": False,
-        "size": SIZE,
-        "resizes": [SIZE],
-        "num_labels": 5,
-        "dont_care": 255,
-        "num_steps": 20,
-        "batch_size": 16,
-        "seed": 0,
-        "version": training.VERSION,
-        "split": "train",
-        "data": report["data"],
-    }
+    varied = ("--num-varied=2", "--num-variations=3")
+    report = run(spade.images, tmp_path / "new", "--split=validation", *varied)
+    assert list(report["scores"]) == ["relative", "agreement", "diversity"]
+    found, told = report["scores"]["agreement"], report["manifest"]
+    assert (told["maps"]["num"], told["maps"]["used"]) == (6, 6)
+    assert told["maps"]["split"] == "validation"
+    made_of = found["segmenter"]
+    assert not made_of["shipped"]
+    assert (made_of["num_steps"], made_of["split"]) == (20, "train")
+    assert told["measures"]["agreement"]["judge"] == made_of["identity"]
     # The real frames are those very ones, in the split that was not learnt from.
     assert found["held_out"]["split"] == "validation"
     assert found["held_out"]["pixel_accuracy"] == found["real"]["pixel_accuracy"]
@@ -96,39 +88,33 @@ def test_frames_are_segmented_and_compared_with_their_maps(
     assert found["real"]["num_pixels"] == 6 * SIZE**2
     # An untrained generator does not follow its maps.
     assert found["generated"]["pixel_accuracy"] < found["real"]["pixel_accuracy"]
-    for row in (found["generated"], found["real"]):
-        assert set(row["classes"]) == {"wall", "building", "sky", "floor"}
-        shares = [c["share"] for c in row["classes"].values()]
-        assert sum(shares) == pytest.approx(1)
-        assert row["mean_iou"] == pytest.approx(
-            np.mean([c["iou"] for c in row["classes"].values()])
-        )
-        assert row["accuracy_by_frame"] is None
-    assert report["generated"]["frames"] > 0
-    out = capsys.readouterr().out
-    assert f"{found['real']['pixel_accuracy']:.1%}" in out
-    assert "segmented frames against 6 label maps" in out
-    assert names(pictures) == ["segmentation.png"]
-    # Six rows of four pictures, each repeated to 64×64.
-    with Image.open(pictures / "segmentation.png") as picture:
-        assert picture.size == (4 * 66 + 2, 6 * 66 + 2)
+    assert report["scores"]["diversity"]["num_maps"] == 2
+    printed = capsys.readouterr().out
+    assert f"{100 * found['real']['pixel_accuracy']:.2f}" in printed
+    assert "segmented frames against 6 label maps" in printed
+    assert names(tmp_path / "new") == [
+        "examples.png",
+        "maps.png",
+        "scores.json",
+        "variations.png",
+    ]
 
 
 def test_an_inflated_generator_scores_as_its_images_do(spade: Spade, tmp_path: Path) -> None:
     """Frame by frame, before any 3D training."""
-    images = run(spade.images, tmp_path)["segmentation"]
-    clips = run(spade.inflated, tmp_path, f"--data={spade.data}", f"--out={tmp_path}")
-    found = clips["segmentation"]
-    assert names(tmp_path) == ["scores.json", "segmentation.png"]
+    agreement = "--measures=agreement"
+    images = run(spade.images, tmp_path / "2d", agreement)["scores"]["agreement"]
+    found = run(spade.inflated, tmp_path / "3d", f"--data={spade.data}", agreement)
+    found = found["scores"]["agreement"]
+    assert {"curves.png", "maps.mp4", "maps.png"} <= set(names(tmp_path / "3d"))
     assert found["segmenter"] == images["segmenter"]
     assert found["generated"]["num_pixels"] == NUM_FRAMES * images["generated"]["num_pixels"]
-    for name in ("pixel_accuracy", "mean_iou", "mean_iou_present"):
+    for name in ("pixel_accuracy", "mean_iou"):
         assert found["generated"][name] == pytest.approx(images["generated"][name], abs=5e-3)
     by_frame = found["generated"]["accuracy_by_frame"]
     assert len(by_frame) == NUM_FRAMES
     assert np.mean(by_frame) == pytest.approx(found["generated"]["pixel_accuracy"])
     assert max(by_frame) - min(by_frame) < 5e-3
-    assert clips["generated"]["clips"] > 0
 
 
 def test_a_generator_of_the_real_frames_scores_as_they_do(
@@ -138,14 +124,43 @@ def test_a_generator_of_the_real_frames_scores_as_they_do(
     spec = ClipSpec(num_frames=0, stride=1, size=SIZE, resize=SIZE, label_maps=True)
     frames, maps = read_labelled(ClipSource(spade.data, "train"), spec, num=NUM)
 
-    def draw(*given: Any, cond: np.ndarray, **options: Any) -> np.ndarray:
-        np.testing.assert_array_equal(cond, np.resize(maps, (NUM, SIZE, SIZE)))
-        return np.resize(frames, (NUM, *frames.shape[1:]))
+    def draw(self: Synthesizer, latents: np.ndarray, cond: np.ndarray) -> np.ndarray:
+        of_map = {label_map.tobytes(): frame for label_map, frame in zip(maps, frames, strict=True)}
+        return np.stack([of_map[label_map.tobytes()] for label_map in cond])
 
-    monkeypatch.setattr(evaluate, "run_generator", draw)
-    found = run(spade.images, tmp_path)["segmentation"]
+    monkeypatch.setattr(Synthesizer, "__call__", draw)
+    num = NUM - NUM % len(maps)
+    found = run(spade.images, tmp_path, f"--num={num}", "--measures=agreement")
+    found = found["scores"]["agreement"]
     assert found["generated"]["pixel_accuracy"] == found["real"]["pixel_accuracy"]
     assert found["generated"]["classes"] == found["real"]["classes"]
+
+
+def test_a_published_protocol_wants_as_many_maps_as_it_says(
+    spade: Spade, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thesis = (f"--checkpoint={spade.images}", "--protocol=thesis", f"--out={tmp_path / 'out'}")
+    said = refuse(capsys, evaluate.main, *thesis)
+    assert "wants 353 different label maps, and split 'validation' has 6; --num=6 is" in said
+    succeed(evaluate.main, *thesis, "--num=6", "--num-varied=2", "--segmenter-steps=20")
+    told = read_json(tmp_path / "out" / "scores.json")["manifest"]
+    assert told["protocol"]["deviations"] == {
+        "num": {"protocol": 353, "used": 6},
+        "num_varied": {"protocol": 16, "used": 2},
+    }
+    assert told["data"]["split"] == "validation"
+    said = refuse(capsys, evaluate.main, f"--checkpoint={spade.images}", "--protocol=spade-ade20k")
+    assert "give it as --inception FILE" in said
+
+
+def test_a_sweep_has_the_tables_of_the_thesis(spade: Spade, tmp_path: Path) -> None:
+    protocol = ("--protocol=thesis", "--num=4", "--measures=agreement", "--segmenter-steps=20")
+    succeed(evaluate.main, "--sweep", spade.images, *protocol, f"--out={tmp_path}")
+    told = (tmp_path / "sweep.md").read_text()
+    assert "label maps: 4 of the 6 of split 'validation'" in told
+    assert "num is 4 (in the protocol: 353)" in told
+    header = next(line for line in told.splitlines() if line.startswith("| step"))
+    assert header == "| step | epoch | mIoU (%) | pixel accuracy (%) |"
 
 
 def test_scenes_are_judged_by_the_segmenter_that_comes_with_the_package(
@@ -162,17 +177,17 @@ def test_scenes_are_judged_by_the_segmenter_that_comes_with_the_package(
     wanted = Wanted(size=64, resize=80, num_labels=150)
     ids = {0: 2, 1: 4, 2: 9, 3: 16}
     scenes = relabelled(tmp_path / "a", ids, recipe="scenes", settings={"seed": 0})
-    segmenter, told = evaluate.find_judge(scenes, wanted, None)
+    segmenter, told = choose_judge(scenes, wanted, None)
     assert told["shipped"]
     assert told["identity"] == segmenter.identity
     assert trained == []
     said = capsys.readouterr().err
     assert said == "judging label maps by the segmenter that comes with the package\n"
-    evaluate.find_judge(scenes, wanted, 7)
+    choose_judge(scenes, wanted, 7)
     said = capsys.readouterr().err
     assert said == "judging label maps by a segmenter trained on the data set\n"
     videos = relabelled(tmp_path / "b", ids, recipe="videos")
-    assert not evaluate.find_judge(videos, wanted, None)[1]["shipped"]
+    assert not choose_judge(videos, wanted, None)[1]["shipped"]
     said = capsys.readouterr().err
     assert "on the data set; the package's does not fit: the data set is not of scenes" in said
     assert trained == [7, judge.NUM_STEPS]
@@ -187,13 +202,14 @@ def test_mistakes_are_told_before_any_work(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(evaluate, "run_generator")
+    monkeypatch.delattr(engine, "Synthesizer")
     monkeypatch.delattr(training, "train")
     bare = make_dataset(tmp_path / "bare", size=SIZE, splits=SPLITS)
     for option, message in (
         ("--segmenter-steps=0", "--segmenter-steps (=0) must be at least 1"),
         (f"--data={bare}", "label maps are needed (config.model"),
         (f"--out={bare / 'info.json'}", "nothing can be written there"),
+        ("--segmenter=scenes", "of other classes than the label maps"),
     ):
         said = refuse(capsys, evaluate.main, f"--checkpoint={spade.images}", option)
         assert message in said

@@ -112,6 +112,17 @@ def test_names_that_are_no_paths(name: str, message: str) -> None:
         files.path(name)
 
 
+def test_a_folder_is_removed_with_all_that_is_in_it(bucket: str, tmp_path: Path) -> None:
+    for place in (f"{bucket}/run", str(tmp_path / "run")):
+        folder = files.path(place)
+        for name in ("a.json", "parts/b.json", "parts/deep/c.json"):
+            files.write_json(folder / name, 1)
+        files.remove_folder(folder / "parts")
+        assert (folder / "a.json").exists()
+        assert not (folder / "parts" / "deep" / "c.json").exists()
+        files.remove_folder(folder / "parts")  # which is gone
+
+
 def test_the_extra_that_reads_a_bucket_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)  # as where it is not installed
     files._filesystem.cache_clear()

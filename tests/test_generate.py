@@ -23,7 +23,7 @@ from tests.runs import (
     trained,
     type_in,
 )
-from vidgan_jax import generate
+from vidgan_jax import files, generate
 from vidgan_jax.data import media
 from vidgan_jax.synthesis import pictures
 from vidgan_jax.synthesis.latents import draw_latents
@@ -275,7 +275,7 @@ def test_only_pictures_in_the_folder_itself_are_removed(tmp_path: Path) -> None:
     listed += ["sub", generate.REPORT, "x" * 5000 + ".png", "\0.png"]
     report = {"files": [*listed, 3, None, ["old.png"]]}
     (out / generate.REPORT).write_text(json.dumps(report))
-    generate.remove_earlier(out)
+    files.remove_listed(out / generate.REPORT, (".png", ".mp4", ".gif", ".webp"))
     assert names(out) == ["folder.png", "notes.txt", "sub", "unlisted.png"]
     assert all(path.exists() for path in kept)
 
@@ -286,7 +286,7 @@ def test_only_pictures_in_the_folder_itself_are_removed(tmp_path: Path) -> None:
 def test_a_report_that_lists_no_files_stays(tmp_path: Path, report: str) -> None:
     (tmp_path / generate.REPORT).write_bytes(report.encode("latin-1"))
     (tmp_path / "image_0000.png").write_bytes(b"")
-    generate.remove_earlier(tmp_path)
+    files.remove_listed(tmp_path / generate.REPORT, (".png",))
     assert names(tmp_path) == [generate.REPORT, "image_0000.png"]
 
 

@@ -43,7 +43,7 @@ def test_a_run_goes_on_from_float32s_weights_and_can_be_used(
     assert names(out)
     scores = tmp_path / "scores.json"
     succeed(evaluate.main, f"--checkpoint={workdir}", "--num=96", f"--json={scores}")
-    assert read_json(scores)["step"] == NUM_STEPS
+    assert read_json(scores)["manifest"]["checkpoint"]["step"] == NUM_STEPS
 
 
 def test_inflation_into_bfloat16_is_measured_in_float32(runs: Runs, tmp_path: Path) -> None:

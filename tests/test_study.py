@@ -3,13 +3,13 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.runs import NUM_FRAMES, NUM_STEPS, SIZE, Runs, names, read_json, refuse, succeed, type_in
 from vidgan_jax import study
 from vidgan_jax.data.records import load_info
+from vidgan_jax.evaluation import engine
 from vidgan_jax.metrics import features
 
 NUM = 96
@@ -20,7 +20,7 @@ FILES = [
         for what in ("average", "real", "scratch")
         for kind in ("mp4", "png")
     ),
-    study.CACHE,
+    study.EVALUATIONS,
     "losses_resnet.png",
     study.NUMBERS,
     study.REPORT,
@@ -94,32 +94,23 @@ def test_what_is_known_is_not_scored_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Another checkpoint in a place is; so are other settings."""
+    """Another checkpoint in a place is."""
     shutil.copytree(report, tmp_path / "report")
-    scored = []
-
-    def generate(self: study.Evaluator, path: Path, num: int, label: str) -> Any:
-        if num == NUM:
-            scored.append(path)
-        return whole(self, path, num, label)
-
-    whole = study.Evaluator.generate
-    monkeypatch.setattr(study.Evaluator, "generate", generate)
+    monkeypatch.delattr(engine, "Synthesizer")
     command = (f"--runs={root}", f"--num={NUM}", f"--out={tmp_path / 'report'}")
     succeed(study.main, *command)
-    assert scored == []
     assert f"resnet, seed 1, average, step {NUM_STEPS}: frames" in capsys.readouterr().err
     assert (tmp_path / "report" / study.REPORT).read_text() == (report / study.REPORT).read_text()
 
     place = root / "resnet/seed1/average/checkpoints/2"
-    record = place / "_CHECKPOINT_METADATA"
-    before = record.read_text()
-    record.write_text(json.dumps({**json.loads(before), "commit_timestamp_nsecs": 1}))
+    kept = place.rename(tmp_path / "kept")
+    shutil.copytree(place.parent / str(NUM_STEPS), place)
     try:
-        succeed(study.main, *command)
+        with pytest.raises(NameError, match="Synthesizer"):
+            study.main([*command])
     finally:
-        record.write_text(before)
-    assert scored == [place]
+        shutil.rmtree(place)
+        kept.rename(place)
 
 
 def test_the_last_generators_are_others(root: Path, report: Path, tmp_path: Path) -> None:
@@ -172,19 +163,22 @@ def test_mistakes_are_told_before_any_work(
     options: list[str],
     message: str,
 ) -> None:
-    monkeypatch.delattr(study, "run_generator")
+    monkeypatch.delattr(engine, "Synthesizer")
     filled = [option.format(root=root) for option in options]
     with pytest.raises(ValueError, match=message):
         raise ValueError(refuse(capsys, study.main, f"--runs={root}", *filled))
 
 
 def test_a_damaged_file_of_scores_is_told(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / study.CACHE).write_text("[1")
-    said = refuse(capsys, study.main, f"--runs={root}", f"--out={tmp_path}")
-    assert f"{study.CACHE} is damaged" in said
-    assert "remove it" in said
+    shutil.copytree(report, tmp_path / "report")
+    damaged = tmp_path / "report" / study.EVALUATIONS / "resnet-seed0-scratch-2" / "scores.json"
+    damaged.write_text("[1")
+    said = refuse(
+        capsys, study.main, f"--runs={root}", f"--num={NUM}", f"--out={tmp_path / 'report'}"
+    )
+    assert f"{damaged} is no report of evaluate, or damaged" in said
 
 
 def test_without_matplotlib_nothing_is_begun(
@@ -211,7 +205,7 @@ def test_runs_that_are_cut_differently_are_not_compared(
 
 
 def test_the_command_as_a_user_types_it(root: Path, report: Path, tmp_path: Path) -> None:
-    shutil.copy(report / study.CACHE, tmp_path / study.CACHE)
+    shutil.copytree(report / study.EVALUATIONS, tmp_path / study.EVALUATIONS)
     made = type_in("study", "--runs", root, "--num", str(NUM), "--out", tmp_path)
     assert made.returncode == 0, made.stderr
     assert f"the report on 10 checkpoints is {tmp_path / study.REPORT}" in made.stdout

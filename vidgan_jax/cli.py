@@ -41,10 +41,19 @@ def check_sampling(args: argparse.Namespace) -> None:
     Raises:
       ValueError: the argument and its range.
     """
-    for name in ("num", "batch_size"):
-        if getattr(args, name) < 1:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} (={getattr(args, name)}) must be at least 1")
+    if args.num < 1:
+        raise ValueError(f"--num (={args.num}) must be at least 1")
+    check_seed_and_batch(args)
+
+
+def check_seed_and_batch(args: argparse.Namespace) -> None:
+    """Refuses what `add_sampling`'s arguments can't be.
+
+    Raises:
+      ValueError: the argument and its range.
+    """
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size (={args.batch_size}) must be at least 1")
     if not 0 <= args.seed < _NUM_SEEDS:
         raise ValueError(f"--seed (={args.seed}) must be from 0 to {_NUM_SEEDS - 1}")
 

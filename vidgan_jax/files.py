@@ -11,9 +11,10 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, cast
 
 # Processes on two machines that write to one shared folder may have the same number.
@@ -235,6 +236,43 @@ def remove(path: str | os.PathLike[str]) -> None:
     """
     with _errors_of(path), contextlib.suppress(FileNotFoundError):
         filesystem(path).rm_file(os.fspath(path))
+
+
+def remove_folder(path: str | os.PathLike[str]) -> None:
+    """Removes a folder with all that is in it, on a disk or in a bucket, if there is one.
+
+    Raises:
+      OSError: it can't be removed.
+    """
+    if not is_remote(path):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+        return
+    with _errors_of(path), contextlib.suppress(FileNotFoundError):
+        filesystem(path).rm(os.fspath(path), recursive=True)
+
+
+def remove_listed(report: str | os.PathLike[str], suffixes: Collection[str]) -> None:
+    """Removes the files that an earlier report in a folder lists under "files"; nothing else.
+
+    Without it, files of the earlier run would lie beside those of the new one and look like them.
+    The report goes last: a run that is killed here leaves the next one its list.
+
+    Args:
+      report: JSON, maybe not there, or not one of ours.
+      suffixes: of files that a report may list.
+    """
+    report = path(report)
+    try:
+        listed = json.loads(read_bytes(report))["files"]
+        names = {name for name in listed if isinstance(name, str)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # no report, or not one of ours, or of a version that listed no files
+    # By what lies in the folder: a listed name can't lead out of it, whoever wrote the list.
+    for file in list(report.parent.iterdir()):
+        if file.name in names and file.suffix in suffixes and not file.is_dir():
+            file.unlink()
+    report.unlink()
 
 
 @functools.cache

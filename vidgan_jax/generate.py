@@ -5,7 +5,6 @@ python -m vidgan_jax.generate --checkpoint WORKDIR --label-map SKETCH.png --out 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,24 +35,6 @@ _SUFFIXES = (".png", *media.CLIP_WRITERS)
 _INTERPOLATION_FPS = 24.0
 _NUM, _NUM_OF_MAP = 16, 4
 _MAX_FPS = 240.0
-
-
-def remove_earlier(out: Path) -> None:
-    """Removes the pictures and films that an earlier run listed in its report; nothing else.
-
-    Without it, clips of the earlier run would lie beside those of the new one and look like them.
-    The report goes last: a run that is killed here leaves the next one its list.
-    """
-    try:
-        listed = json.loads((out / REPORT).read_bytes())["files"]
-        names = {name for name in listed if isinstance(name, str)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return  # no report, or not one of ours, or of a version that listed no files
-    # By what lies in the folder: a listed name can't lead out of it, whoever wrote the list.
-    for path in out.iterdir():
-        if path.name in names and path.suffix in _SUFFIXES and not path.is_dir():
-            path.unlink()
-    (out / REPORT).unlink()
 
 
 def _conditions(args: argparse.Namespace, exp: Experiment, fps: float) -> Conditions:
@@ -190,7 +171,7 @@ def generate(args: argparse.Namespace) -> int:
         fps = args.fps or _INTERPOLATION_FPS
     how = {"batch_size": args.batch_size, "averaged": args.ema}
     examples = run_generator(exp, weights, **given.inputs(latents), **how)
-    remove_earlier(out)
+    files.remove_listed(out / REPORT, _SUFFIXES)
     written = _write(out, args, examples, fps, given.maps)
     report = _report(args, expression, num, given.sketches, weights)
     shape = list(examples.shape)

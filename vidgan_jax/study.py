@@ -9,7 +9,6 @@ scored before is not scored again: train on, and run the same command.
 import argparse
 import dataclasses
 import itertools
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,18 +21,22 @@ from vidgan_jax.data import media
 from vidgan_jax.data.clips import training_loader
 from vidgan_jax.data.collection import Clips
 from vidgan_jax.data.sources import open_source
-from vidgan_jax.metrics import features, scores
-from vidgan_jax.metrics.scores import Reference, Scores
+from vidgan_jax.evaluation import protocols
+from vidgan_jax.evaluation.engine import PARTS, Report, evaluate_checkpoint
+from vidgan_jax.evaluation.measures import Asked
+from vidgan_jax.evaluation.relative import check_num
+from vidgan_jax.metrics import features
 from vidgan_jax.reports import comparison, figures, text, training
-from vidgan_jax.reports.comparison import Point
-from vidgan_jax.reports.runs import IMAGES, Curve, Run, find_runs, identity
+from vidgan_jax.reports.comparison import Point, Scores
+from vidgan_jax.reports.runs import IMAGES, Curve, Run, find_runs
 from vidgan_jax.synthesis.latents import draw_latents
 from vidgan_jax.synthesis.run import run_generator
 from vidgan_jax.train import programs
 from vidgan_jax.train.weights import experiment_of, load_weights
 from vidgan_jax.types import ClipSpec
 
-REPORT, NUMBERS, CACHE = "report.md", "report.json", "evaluations.json"
+REPORT, NUMBERS, EVALUATIONS = "report.md", "report.json", "evaluations"
+MEASURED = (protocols.RELATIVE, protocols.MOTION)
 _SHEET_CLIPS = 8
 # A term of the discriminator where it gives every example the logit 0.
 _EVEN_ODDS = {"logistic": math.log(2), "logistic_minimax": math.log(2), "hinge": 1.0}
@@ -47,14 +50,14 @@ class Family:
       name: its folder's.
       runs: all, the 2D ones too.
       spec: how its clips are cut.
-      reference: real examples.
+      floor: scores of real examples of another draw.
       points: scores of the 3D checkpoints.
     """
 
     name: str
     runs: list[Run]
     spec: ClipSpec
-    reference: Reference
+    floor: Scores
     points: list[Point]
 
     @property
@@ -76,46 +79,42 @@ class Family:
 
 
 class Evaluator:
-    """Scores checkpoints, and keeps scores in a JSON file from one call to the next.
+    """Scores checkpoints, and keeps reports from one call to the next.
 
     Args:
       args: the command's.
+      data: folder of the data set.
       source: the real clips.
-      path: the file.
+      folder: for the reports.
     """
 
-    def __init__(self, args: argparse.Namespace, source: Clips, path: Path) -> None:
-        self._args, self._source, self._path = args, source, path
-        self._known: dict[str, Scores] = {}
-        if path.exists():
-            try:
-                known = json.loads(path.read_bytes())
-                self._known = {key: Scores(**value) for key, value in known.items()}
-            except (ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path} is damaged ({error}); remove it") from error
+    def __init__(self, args: argparse.Namespace, data: Path, source: Clips, folder: Path) -> None:
+        self._args, self._source, self._folder = args, source, folder
+        chosen = protocols.choose(
+            protocols.DEFAULT, measures=MEASURED, num=args.num, split=source.split
+        )
+        self._asked = Asked(
+            chosen,
+            data=str(data),
+            seed=args.seed,
+            batch_size=args.batch_size,
+            averaged=args.ema,
+        )
 
-    def reference(self, spec: ClipSpec) -> Reference:
-        """Real clips, cut by `spec`."""
-        args = self._args
-        return scores.read_reference(self._source, spec, num=args.num, seed=args.seed)
-
-    def score(self, run: Run, step: int, reference: Reference, count: str) -> Point:
-        """Scores of one checkpoint, from before or measured; a line on stderr tells them."""
-        path, args = run.checkpoints()[step], self._args
-        data = (self._source.split, self._source.info.checksum[:16])
-        place = path.relative_to(run.workdir.parents[2])
-        settings = (identity(path), args.num, args.seed, args.ema, *data, features.VERSION)
-        key = " ".join(map(str, (place, *settings)))
-        where = f"[{count}] {run.name}, step {step}"
-        found, known = self._known.get(key), " (known)"
-        if found is None:
-            found, known = scores.score(self.generate(path, args.num, where), reference), ""
-            self._known[key] = found
-            kept = {key: dataclasses.asdict(value) for key, value in self._known.items()}
-            files.write_json(self._path, kept)
+    def score(self, run: Run, step: int, count: str) -> tuple[Point, Scores]:
+        """Scores of one checkpoint, and of the floor; a line on stderr tells them."""
+        place = f"{run.family}-seed{run.seed}-{run.start}-{step}"
+        scored = evaluate_checkpoint(
+            run.checkpoints()[step],
+            self._asked,
+            out=self._folder / place,
+            shared=self._folder / PARTS,
+        )
+        found, floor = (_scores(scored.report, who) for who in ("generated", "floor"))
+        known = " (known)" if scored.known else ""
         said = f"frames {found.frames:.3f}, clips {found.clips:.3f}, motion {found.motion:.2f}"
-        print(f"{where}: {said}{known}", file=sys.stderr, flush=True)
-        return Point(run.start, run.seed, step, found)
+        print(f"[{count}] {run.name}, step {step}: {said}{known}", file=sys.stderr, flush=True)
+        return Point(run.start, run.seed, step, found), floor
 
     def generate(self, path: Path, num: int, label: str) -> np.ndarray:
         """Clips of a checkpoint's generator, the first `num` latents of the seed."""
@@ -132,6 +131,12 @@ class Evaluator:
             return np.asarray(next(loader).frames)
 
 
+def _scores(report: Report, who: str) -> Scores:
+    relative, motion = (report.scores[name][who] for name in MEASURED)
+    frames, clips = (relative[kind]["frechet"] for kind in ("frames", "clips"))
+    return Scores(frames, clips, motion["frame_difference"]["mean"])
+
+
 @programs.kept_for_user()
 def study(args: argparse.Namespace) -> int:
     """The command: runs → scores → report folder."""
@@ -139,9 +144,10 @@ def study(args: argparse.Namespace) -> int:
     figures.require()
     root = files.path(args.runs)
     runs = find_runs(root)
-    source = open_source(args.data or root / "data", args.split)
+    data = files.path(args.data) if args.data else root / "data"
+    source = open_source(data, args.split)
     out = cli.output_folder("--out", args.out or root / "report")
-    evaluator = Evaluator(args, source, out / CACHE)
+    evaluator = Evaluator(args, data, source, out / EVALUATIONS)
     todo = sum(len(run.checkpoints()) for run in runs if run.start != IMAGES)
     number = itertools.count(1)
     families = []
@@ -151,13 +157,12 @@ def study(args: argparse.Namespace) -> int:
         if not any(run.checkpoints() for run in clip_runs):
             continue
         spec = _spec(clip_runs)
-        reference = evaluator.reference(spec)
-        points = [
-            evaluator.score(run, step, reference, f"{next(number)}/{todo}")
+        scored = [
+            evaluator.score(run, step, f"{next(number)}/{todo}")
             for run in clip_runs
             for step in run.checkpoints()
         ]
-        family = Family(name, group, spec, reference, points)
+        family = Family(name, group, spec, scored[0][1], [point for point, _ in scored])
         _draw(family, out)
         _write_samples(family, evaluator, out)
         families.append(family)
@@ -195,7 +200,7 @@ def _draw(family: Family, out: Path) -> None:
     figures.draw_scores(
         out / f"scores_{family.name}.png",
         family.points,
-        family.reference.floor,
+        family.floor,
         title=f"{family.name}: distance of generated from real examples, and motion{many}",
     )
 
@@ -234,13 +239,13 @@ def _write_report(
     for family in families:
         names = ["real", *(run.start for run in family.shown())]
         sheets = {name: f"contact_sheet_{family.name}_{name}" for name in names}
-        floor = family.reference.floor
+        floor = family.floor
         parts.append(text.family_section(family.name, family.points, floor, sheets))
     parts += ["## Limits", text.LIMITS]
     files.write_bytes(out / REPORT, ("\n\n".join(p for p in parts if p) + "\n").encode())
     found = {
         family.name: {
-            "floor": dataclasses.asdict(family.reference.floor),
+            "floor": dataclasses.asdict(family.floor),
             "spec": dataclasses.asdict(family.spec),
             "points": [dataclasses.asdict(point) for point in family.points],
             "comparisons": comparison.numbers(family.points),
@@ -253,7 +258,7 @@ def _write_report(
 
 def _check(args: argparse.Namespace) -> None:
     cli.check_sampling(args)
-    scores.check_num(args.num)
+    check_num(args.num)
     if not files.path(args.runs).is_dir():
         raise ValueError(f"--runs {args.runs}: no such folder; launch/inflation_study.sh makes one")
 

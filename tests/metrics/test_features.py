@@ -159,6 +159,7 @@ def test_one_stream_sees_changes_only_and_the_other_what_is_shown() -> None:
     sizes = [size for size in (4, 8, 8) for _ in range(2)]  # means and deviations of each layer
     changes = np.concatenate([np.repeat([False, True], size) for size in sizes])
     assert len(changes) == NUM_FEATURES
+    np.testing.assert_array_equal(features.motion_features(), changes)
     still = np.repeat(REAL[:, :1], REAL.shape[1], axis=1)
     found = clip_features(still)
     assert found[:, changes].std(axis=0).max() < 1e-5

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from numpy.typing import ArrayLike
 
@@ -66,6 +67,17 @@ def test_against_the_general_eigenvalues_of_the_product(seed: int) -> None:
     assert abs(root.imag.item()) < 1e-9
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9)
     assert frechet_distance(other, one) == pytest.approx(expected, rel=1e-9)
+
+
+def test_against_the_published_formula() -> None:
+    """Of features, with SciPy's root of a matrix, as the code of FID's authors takes it."""
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(60, 9)), rng.normal(0.3, 1.5, size=(50, 9)) @ rotation(9, seed=6)
+    covariances = [np.cov(features, rowvar=False) for features in (a, b)]
+    root = np.real(scipy.linalg.sqrtm(covariances[0] @ covariances[1]))
+    shift = a.mean(axis=0) - b.mean(axis=0)
+    expected = shift @ shift + np.trace(sum(covariances) - 2 * root)
+    assert frechet_distance(fit(a), fit(b)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_rotations_change_nothing_and_scales_count_squared() -> None:

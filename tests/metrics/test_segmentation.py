@@ -57,6 +57,17 @@ def test_rare_classes_count_among_the_present_ones_only() -> None:
     assert segmentation.mean_iou(matrix, min_share=0) == pytest.approx(100 / 151 / 2)
 
 
+def test_classes_are_counted_by_their_share_or_by_name() -> None:
+    num_pixels = np.array([980, 0, 10, 9, 1])
+    assert segmentation.frequent_classes(num_pixels) == (0, 2)
+    assert segmentation.frequent_classes(num_pixels, min_share=0) == (0, 2, 3, 4)
+    assert segmentation.frequent_classes(num_pixels, min_share=0.99) == ()
+    # Class 1 is only predicted.
+    assert segmentation.mean_iou_of(MATRIX, (1, 2)) == 1 / 2
+    with pytest.raises(ValueError, match=r"reference maps have none of the classes \[1\]"):
+        segmentation.mean_iou_of(MATRIX, (1,))
+
+
 def test_a_permutation_of_classes_changes_no_score() -> None:
     rng = np.random.default_rng(0)
     reference, predicted = rng.integers(0, 5, (2, 3, 8, 8))

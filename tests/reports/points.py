@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from vidgan_jax.metrics.scores import Scores
-from vidgan_jax.reports.comparison import Point
+from vidgan_jax.reports.comparison import Point, Scores
 
 
 def make_points(frames: Mapping[str, Mapping[int, Sequence[float]]]) -> list[Point]:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.reports.points import POINTS
-from vidgan_jax.metrics.scores import Scores
 from vidgan_jax.reports import figures
+from vidgan_jax.reports.comparison import Scores
 from vidgan_jax.reports.runs import Curve
 
 
@@ -73,6 +73,8 @@ def test_without_matplotlib_the_message_names_the_extra(monkeypatch: pytest.Monk
     def fail(name: str) -> None:
         raise ImportError(name)
 
+    assert figures.available()
     monkeypatch.setattr(importlib, "import_module", fail)
+    assert not figures.available()
     with pytest.raises(ValueError, match=r"need matplotlib.*pip install 'vidgan-jax\[study\]'"):
         figures.require()

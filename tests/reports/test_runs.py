@@ -61,14 +61,6 @@ def test_checkpoints_begin_with_the_start(root: Path) -> None:
     assert list(Run("resnet", 0, "scratch", folder / "scratch").checkpoints()) == [10, 20]
 
 
-def test_an_identity_is_of_the_writing(root: Path) -> None:
-    checkpoints = root / "resnet/seed0/average/checkpoints"
-    assert runs.identity(checkpoints / "10") == "110"
-    (checkpoints / "20" / "_CHECKPOINT_METADATA").write_text("{}")
-    with pytest.raises(ValueError, match=r"20 is damaged \(.*\); remove the folder"):
-        runs.identity(checkpoints / "20")
-
-
 def test_curves_have_gaps_where_terms_were_not_due(root: Path) -> None:
     run = Run("resnet", 0, "scratch", root / "resnet/seed0/scratch")
     assert run.curves() == {}

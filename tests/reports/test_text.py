@@ -5,8 +5,8 @@ import math
 import pytest
 
 from tests.reports.points import POINTS, make_points
-from vidgan_jax.metrics.scores import Scores
 from vidgan_jax.reports import text
+from vidgan_jax.reports.comparison import Scores
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.models.segmenters import tiny_variables, torch_tiny
+from vidgan_jax import devices
 from vidgan_jax.segmentation import ade20k
 from vidgan_jax.segmentation.ade20k import SCALES, Ade20kSegmenter, resize_frames, size_at
 
@@ -80,6 +81,16 @@ def test_any_number_of_frames_and_axes_and_nothing_is_compiled_twice(
     np.testing.assert_array_equal(ours(clips[1, 2], batch_size=4), whole[1, 2])
     assert ours(clips[:0]).shape == (0, 3, 16, 20)
     assert ours.probabilities(clips[:0]).shape == (0, 3, 16, 20, 5)
+
+
+def test_devices_share_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = draw(3, 16, 20, 3)
+    whole = segmenter(24)(frames, batch_size=4)
+    monkeypatch.setattr(devices, "usable", lambda: jax.local_devices()[:2])
+    ours = segmenter(24)
+    np.testing.assert_array_equal(ours(frames, batch_size=4), whole)
+    [(_, total)] = ours._totals(frames, 4)
+    assert len(total.sharding.device_set) == 2
 
 
 def test_identity_is_of_weights_and_scales() -> None:

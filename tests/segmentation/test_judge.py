@@ -1,5 +1,7 @@
 """The judge of generated frames: the package's own where it fits, else one that is kept."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ from configs import segmenter as shipped_config
 from tests.datasets import make_dataset
 from tests.runs import names
 from tests.segmentation.labelled import WANTED, relabelled, tiny
+from tests.segmentation.onnx_models import write_model
 from vidgan_jax.data import scenes
 from vidgan_jax.data.records import ClipSource
 from vidgan_jax.metrics.segmentation import compare_maps
-from vidgan_jax.segmentation import judge, small, training
+from vidgan_jax.segmentation import judge, loading, small, training
 from vidgan_jax.segmentation.config import parse
 from vidgan_jax.segmentation.judge import Wanted, judge_config, unfit
 from vidgan_jax.segmentation.small import Segmenter
@@ -130,3 +133,28 @@ def test_levels_are_as_many_as_the_size_allows() -> None:
         judge_config(Wanted(0, 4, 3))
     with pytest.raises(ValueError, match=r"num_labels \(=256\) must be at most 255"):
         judge_config(Wanted(4, 4, 256))
+
+
+# What is given.
+
+
+def test_a_segmenter_of_other_classes_is_refused(shipped: Segmenter) -> None:
+    judge.check_knows(shipped, 150, [2, 4, 255])
+    with pytest.raises(
+        ValueError, match=r"may give the id \d+, but num_labels \(=20\) allows 0 to"
+    ):
+        judge.check_knows(shipped, 20)
+    known = dataclasses.replace(shipped, classes=(0, 1, 2, 7, 9, 10))
+    with pytest.raises(ValueError, match=r"id 5 \(ceiling\), .* its 6 classes are 0 to 2, 7, 9 to"):
+        judge.check_knows(known, 150, [2, 5])
+
+
+def test_what_is_told_of_one_that_is_given(shipped: Segmenter, tmp_path: Path) -> None:
+    told = judge.describe_given("some/where/segmenter.npz", shipped)
+    assert (told["summary"], told["shipped"]) == ("the segmenter segmenter.npz", False)
+    assert told["identity"] == shipped.identity
+    path = str(write_model(tmp_path / "s.onnx", options={"label_offset": 2}))
+    told = json.loads(json.dumps(judge.describe_given(path, loading.load(path))))
+    assert told["options"]["label_offset"] == 2
+    assert told["providers"] == ["CPUExecutionProvider"]
+    assert str(tmp_path) not in json.dumps(told)

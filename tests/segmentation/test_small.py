@@ -2,12 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vidgan_jax import devices
 from vidgan_jax.models.unet import UNet
 from vidgan_jax.segmentation import small
 from vidgan_jax.segmentation.small import Segmenter
@@ -35,6 +37,24 @@ def test_any_number_of_frames_and_axes(segmenter: Segmenter, frames: np.ndarray)
     np.testing.assert_array_equal(segmenter(frames, batch_size=4), whole)
     np.testing.assert_array_equal(segmenter(frames[1, 2]), whole[1, 2])
     assert segmenter(frames[:0]).shape == (0, 3, SIZE, SIZE)
+
+
+def test_devices_share_the_frames(
+    segmenter: Segmenter, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = segmenter(frames)
+    monkeypatch.setattr(devices, "usable", lambda: jax.local_devices()[:2])
+    used, predict = [], small._predict
+
+    def watched(*given: Any) -> Any:
+        used.append(given[2])
+        return predict(*given)
+
+    monkeypatch.setattr(small, "_predict", watched)
+    np.testing.assert_array_equal(segmenter(frames, batch_size=3), whole)
+    assert [len(batch) for batch in used] == [4, 4]
+    assert {len(batch.sharding.device_set) for batch in used} == {2}
+    np.testing.assert_array_equal(segmenter(frames[0, 0]), whole[0, 0])  # one has nothing to do
 
 
 def test_a_stored_one_is_the_same_in_half_the_bytes(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from vidgan_jax.data.sampling import (
     Draw,
     DrawUndamaged,
     Examples,
+    OnePerVideo,
+    evenly_spaced,
     fitting_clips,
 )
 from vidgan_jax.data.tfexample import RecordError
@@ -104,6 +106,7 @@ def evaluation_loader(
     spec: ClipSpec,
     *,
     batch_size: int,
+    at_most: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
     num_workers: int = 0,
@@ -116,7 +119,11 @@ def evaluation_loader(
     may be smaller. With several processes each takes every `process_count`-th clip, and one may get
     a clip, even a batch, less than another.
 
-    Args and errors are those of `training_loader`.
+    Args:
+      at_most: clips; of more, so many evenly spaced ones are taken, for neighbours are often of one
+        video. None for all.
+
+    The other args, and errors, are those of `training_loader`.
 
     Returns:
       An iterator of `Batch` that ends; close it.
@@ -124,10 +131,33 @@ def evaluation_loader(
     reading = _Reading(
         batch_size, process_index, process_count, num_workers, num_threads, read_buffer
     )
-    fitting = fitting_clips(source, spec)
+    fitting = evenly_spaced(fitting_clips(source, spec), at_most)
     cut = Cut(source, spec)
     examples = grain.MapDataset.range(len(fitting)).map(Centre(fitting, spec)).map(cut)
     return ClipIterator(examples.map(Examples), _in_turn, cut, fitting, reading)
+
+
+def video_loader(
+    source: Clips,
+    spec: ClipSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    num_threads: int = 2,
+    read_buffer: int = 4,
+) -> "ClipIterator":
+    """One clip of each video once, in a drawn order, without augmentation; see `OnePerVideo`.
+
+    Args and errors are those of `training_loader`.
+
+    Returns:
+      An iterator of `Batch` that ends after `num_videos` examples; close it.
+    """
+    reading = _Reading(batch_size, 0, 1, 0, num_threads, read_buffer)
+    fitting = fitting_clips(source, spec)
+    cut, drawn = Cut(source, spec), OnePerVideo(source, fitting, spec, seed)
+    examples = grain.MapDataset.range(len(drawn)).map(drawn).map(cut).map(Examples)
+    return ClipIterator(examples, _in_turn, cut, fitting, reading)
 
 
 class Rows(grain.MapDataset[Any]):

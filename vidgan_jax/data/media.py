@@ -127,7 +127,9 @@ def write_mp4(
     ):
         stream = container.add_stream("libx264", rate=_rate(fps))
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "medium"}
+        # Without the last one x264 gives other bytes at times, even on one machine (AVX-512).
+        params = "cpu-independent=1"
+        stream.options = {"crf": str(crf), "preset": "medium", "x264-params": params}
         for _ in range(loops):
             for frame in frames:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

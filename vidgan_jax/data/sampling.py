@@ -91,6 +91,13 @@ def fitting_clips(source: Clips, spec: ClipSpec) -> np.ndarray:
     )
 
 
+def evenly_spaced(clips: np.ndarray, at_most: int | None) -> np.ndarray:
+    """`at_most` of the clips, from the first to the last, at equal distances; None for all."""
+    if at_most is None or at_most >= len(clips):
+        return clips
+    return clips[np.linspace(0, len(clips) - 1, at_most).round().astype(int)]
+
+
 def _check_spec(spec: ClipSpec) -> None:
     for name, value, least in (
         ("num_frames", spec.num_frames, 0),
@@ -142,6 +149,40 @@ class Centre:
 
     def __call__(self, i: int) -> Sample:
         return Sample(int(self._clips[i]), 0, self._margin, self._margin, flip=False)
+
+
+class OnePerVideo:
+    """One sample of each video, in an order drawn by lot: clip and start by lot, centre crop.
+
+    Source of the choice: Skorokhodov et al. 2022 (arXiv:2112.14683), who take one clip of each
+    video, for long videos would outweigh the others.
+
+    Args:
+      source: the clips.
+      fitting: those that samples can be cut from.
+      spec: how to cut them; its `flip` does not count.
+      seed: of all that is drawn, from 0.
+    """
+
+    def __init__(self, source: Clips, fitting: np.ndarray, spec: ClipSpec, seed: int):
+        video = source.video[fitting]
+        videos = np.unique(video)
+        # Raw bits: their stream is promised never to change (NEP 19), that of methods is not.
+        order, clip, start = np.random.PCG64(seed).random_raw(3 * len(videos)).reshape(3, -1)
+        self._margin = (spec.resize - spec.size) // 2
+        self._samples: list[tuple[int, int]] = []
+        for i in np.argsort(order, kind="stable"):
+            clips = fitting[video == videos[i]]
+            chosen = int(clips[int(clip[i]) % len(clips)])
+            num_starts = int(source.num_frames[chosen]) - spec.span + 1
+            self._samples.append((chosen, int(start[i]) % num_starts))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __call__(self, i: int) -> Sample:
+        clip, start = self._samples[i]
+        return Sample(clip, start, self._margin, self._margin, flip=False)
 
 
 class Cut:

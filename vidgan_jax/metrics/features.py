@@ -28,12 +28,14 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidgan_jax.devices import spread
 from vidgan_jax.layers import avg_pool, conv
 
 # Enters the name of what is measured: a change here makes other, incomparable numbers.
@@ -49,6 +51,10 @@ _COLOUR_CORRELATION = 0.8  # of red, green and blue; channels further in are tak
 _GAIN = 2.0  # frames, and outputs of tanh, have a standard deviation of about ½
 
 NUM_FEATURES = 2 * sum(_CHANNELS)
+
+# Gone through at once, on all devices together, at most.
+_ROWS = 32
+_PIXELS = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +83,7 @@ def frame_features(frames: np.ndarray) -> np.ndarray:
       ValueError: another dtype or shape.
     """
     _check(frames, 4, "frames")
-    return np.asarray(_features(frames))
+    return _run(frames)
 
 
 def clip_features(clips: np.ndarray) -> np.ndarray:
@@ -97,7 +103,16 @@ def clip_features(clips: np.ndarray) -> np.ndarray:
       ValueError: another dtype or shape.
     """
     _check(clips, 5, "clips")
-    return np.asarray(_features(clips))
+    return _run(clips)
+
+
+def motion_features() -> np.ndarray:
+    """Which of a clip's features see nothing of a still clip, bool `[NUM_FEATURES]`.
+
+    They are those of the second stream: half of each layer's means, and of its deviations.
+    """
+    changes = [np.arange(channels) >= channels // 2 for channels in _CHANNELS]
+    return np.concatenate([half for half in changes for _ in ("mean", "deviation")])
 
 
 def _check(examples: np.ndarray, rank: int, name: str) -> None:
@@ -113,7 +128,16 @@ def _check(examples: np.ndarray, rank: int, name: str) -> None:
         )
 
 
-@jax.jit
+def _run(examples: np.ndarray) -> np.ndarray:
+    rows = max(1, min(_ROWS, _PIXELS // math.prod(examples.shape[1:-1])))
+    return np.asarray(_spread(rows)(examples))
+
+
+@functools.cache
+def _spread(rows: int) -> Callable[..., Any]:
+    return spread(_features, rows=rows)
+
+
 def _features(examples: jax.Array) -> jax.Array:
     """`[n, *axes, 3]` → `[n, NUM_FEATURES]`, whatever the rank."""
     rank = examples.ndim - 2

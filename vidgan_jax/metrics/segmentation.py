@@ -5,7 +5,7 @@ through ADE20K dataset"; Egan 2019 (MIT thesis), 4.4, for the mean over frequent
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -104,6 +104,25 @@ def class_iou(matrix: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.full(len(matrix), np.nan), where=union > 0)
 
 
+def frequent_classes(num_pixels: np.ndarray, *, min_share: float = FREQUENT) -> tuple[int, ...]:
+    """The classes that references have enough of.
+
+    Args:
+      num_pixels: of each class in the references, `[n]`: a confusion matrix's sums of rows.
+      min_share: of the pixels, 0 to 1; 0 takes every class that the references have.
+
+    Returns:
+      Ids, ascending; none where no class has the share.
+
+    Raises:
+      ValueError: `min_share` is out of range, or there is no pixel.
+    """
+    if not 0 <= min_share <= 1:
+        raise ValueError(f"min_share (={min_share}) must be from 0 to 1")
+    share = num_pixels / _at_least_one(int(num_pixels.sum()))
+    return tuple(np.flatnonzero((num_pixels > 0) & (share >= min_share)).tolist())
+
+
 def mean_iou(matrix: np.ndarray, *, min_share: float = FREQUENT) -> float:
     """Mean IoU of the classes that the references have enough of.
 
@@ -114,16 +133,31 @@ def mean_iou(matrix: np.ndarray, *, min_share: float = FREQUENT) -> float:
     Raises:
       ValueError: `min_share` is out of range, `matrix` counts no pixel, or no class has the share.
     """
-    if not 0 <= min_share <= 1:
-        raise ValueError(f"min_share (={min_share}) must be from 0 to 1")
-    share = matrix.sum(axis=1) / _num_pixels(matrix)
-    counted = (share > 0) & (share >= min_share)
-    if not counted.any():
+    num_pixels = matrix.sum(axis=1)
+    counted = frequent_classes(num_pixels, min_share=min_share)
+    if not counted:
         raise ValueError(
             f"no class makes up min_share (={min_share:g}) of the pixels; the most frequent one "
-            f"has {share.max():.2g}"
+            f"has {num_pixels.max() / num_pixels.sum():.2g}"
         )
-    return float(class_iou(matrix)[counted].mean())
+    return mean_iou_of(matrix, counted)
+
+
+def mean_iou_of(matrix: np.ndarray, classes: Sequence[int]) -> float:
+    """Mean IoU of some classes, those of them that the references have.
+
+    Args:
+      matrix: of `confusion_matrix`.
+      classes: ids.
+
+    Raises:
+      ValueError: the references have none of them.
+    """
+    present = np.asarray(classes, np.int64)
+    present = present[matrix.sum(axis=1)[present] > 0]
+    if not len(present):
+        raise ValueError(f"the reference maps have none of the classes {list(classes)}")
+    return float(class_iou(matrix)[present].mean())
 
 
 def agreement(matrix: np.ndarray) -> Agreement:
@@ -175,7 +209,10 @@ def compare_maps(
 
 
 def _num_pixels(matrix: np.ndarray) -> int:
-    num = int(matrix.sum())
+    return _at_least_one(int(matrix.sum()))
+
+
+def _at_least_one(num: int) -> int:
     if num == 0:
         raise ValueError("no pixel of the reference maps has a class; there is nothing to score")
     return num

@@ -49,7 +49,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         required=True,
         metavar="WEIGHTS",
         help="what makes the label maps: the folder that `convert segmenter` wrote, that of "
-        f"training configs/segmenter.py, 'scenes' for the embedded one, or {_NO_SEGMENTER!r}",
+        "training configs/segmenter.py, 'scenes' for the embedded one, FILE.onnx, "
+        f"python:PACKAGE.MODULE:FUNCTION, or {_NO_SEGMENTER!r}",
     )
     command.add_argument(
         "--segmented-frames",

@@ -8,10 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from vidgan_jax.metrics.scores import Scores
-
 # A value for each seed.
 BySeed = Mapping[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Distances of examples from real ones, smaller is nearer, and how much they move.
+
+    Attributes:
+      frames: Fréchet distance of features of single frames.
+      clips: the same of clips.
+      motion: of the examples themselves, grey levels (0 to 255) a frame.
+    """
+
+    frames: float
+    clips: float
+    motion: float
 
 
 @dataclasses.dataclass(frozen=True)

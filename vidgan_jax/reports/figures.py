@@ -1,4 +1,7 @@
-"""Figures of a study, as PNG. The one place that knows matplotlib, an extra."""
+"""Figures of a study as PNG, and what all figures share.
+
+The one place that knows matplotlib, an extra.
+"""
 
 import importlib
 import math
@@ -7,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidgan_jax import files
-from vidgan_jax.metrics.scores import Scores
-from vidgan_jax.reports.comparison import Point, spread, steps_of, values_at
+from vidgan_jax.reports.comparison import Point, Scores, spread, steps_of, values_at
 from vidgan_jax.reports.runs import STARTS, Curve
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
@@ -20,6 +22,7 @@ _BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _RED = (
     "#0072B2",
     "#D55E00",
 )
+COLOURS = (_BLACK, _ORANGE, _BLUE, _RED, _GREEN, _SKY)
 _START_COLOURS = dict(zip(STARTS, (_BLACK, _ORANGE, _BLUE, _RED, _GREEN), strict=True))
 _START_MARKERS = dict(zip(STARTS, "os^Dv", strict=True))
 # Figure 4-13's curves; its names.
@@ -36,7 +39,8 @@ _MEASURES = {
     "clips": "Fréchet distance",
     "motion": "change of a pixel (grey levels a frame)",
 }
-_DASHED: dict[str, Any] = {"color": "0.45", "lw": 1.0, "ls": (0, (4, 3))}
+DASHED: dict[str, Any] = {"color": "0.45", "lw": 1.0, "ls": (0, (4, 3))}
+_STEPS_3D = "step of 3D training"
 _DPI = 130
 
 
@@ -54,24 +58,61 @@ def require() -> None:
         ) from error
 
 
-def _subplots(columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
-    """A figure of one row, clean: no frame above and at the right, a light grid."""
+def available() -> bool:
+    """Whether figures can be drawn: matplotlib is there."""
+    try:
+        require()
+    except ValueError:
+        return False
+    return True
+
+
+def subplots(
+    num: int, width: float, height: float, *, columns: int = 0, label: str = "", **options: Any
+) -> tuple[Any, list[Any]]:
+    """A figure and its panels, clean: no frame above and at the right, a light grid.
+
+    Args:
+      num: of panels.
+      width: of the figure, inches.
+      height: of the figure, inches.
+      columns: panels in a row; 0 for all in one.
+      label: of the horizontal axes.
+      **options: of `matplotlib.pyplot.subplots`.
+
+    Raises:
+      ValueError: matplotlib isn't installed.
+    """
     require()
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        1, columns, figsize=(width, height), squeeze=False, layout="constrained", **options
+    columns = columns or num
+    figure, grid = plt.subplots(
+        -(-num // columns),
+        columns,
+        figsize=(width, height),
+        squeeze=False,
+        layout="constrained",
+        **options,
     )
-    for axis in axes[0]:
+    axes = list(grid.flat)
+    for axis in axes[num:]:
+        axis.remove()
+    for axis in axes[:num]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="0.9", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.locator_params(axis="x", nbins=4, integer=True)
-        axis.set_xlabel("step of 3D training")
-    return figure, axes[0]
+        axis.set_xlabel(label)
+    return figure, axes[:num]
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Writes a figure as PNG, atomically, and lets go of it.
+
+    Raises:
+      OSError: it can't be written.
+    """
     import matplotlib.pyplot as plt
 
     try:
@@ -95,7 +136,8 @@ def draw_losses(
       title: of the figure.
       even: a term's value where the discriminator can't tell real from fake; NaN for no line.
     """
-    figure, axes = _subplots(len(curves), 2.5 * len(curves) + 1.4, 3.4, sharey=True)
+    width = 2.5 * len(curves) + 1.4
+    figure, axes = subplots(len(curves), width, 3.4, label=_STEPS_3D, sharey=True)
     shown: set[str] = set()
     for axis, (start, by_seed) in zip(axes, curves.items(), strict=True):
         for number, seed in enumerate(sorted(by_seed)):
@@ -106,7 +148,7 @@ def draw_losses(
                 axis.plot(curve.steps, curve.values, color=colour, **style)
                 shown.add(name)
         if not math.isnan(even):
-            axis.axhline(even, zorder=1, **_DASHED)
+            axis.axhline(even, zorder=1, **DASHED)
         axis.set_title(start, fontsize=10)
     low, high = _range([c for by in curves.values() for cs in by.values() for c in _losses(cs)])
     axes[0].set_ylim(low, high)
@@ -115,7 +157,7 @@ def draw_losses(
         _tell_beyond(axis, [c for cs in by_seed.values() for c in _losses(cs)], high)
     figure.suptitle(title, fontsize=11)
     figure.legend(handles=_loss_handles(shown, even), loc="outside right center", frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _losses(curves: Mapping[str, Curve]) -> list[Curve]:
@@ -127,7 +169,7 @@ def _loss_handles(shown: set[str], even: float) -> list[Any]:
 
     handles = [Line2D([], [], color=LOSSES[n], label=_LABELS[n]) for n in LOSSES if n in shown]
     if not math.isnan(even):
-        handles.append(Line2D([], [], label=f"even odds\n({even:.3g})", **_DASHED))
+        handles.append(Line2D([], [], label=f"even odds\n({even:.3g})", **DASHED))
     return handles
 
 
@@ -160,13 +202,13 @@ def draw_scores(path: Path, points: Sequence[Point], floor: Scores, *, title: st
       floor: scores of real examples.
       title: of the figure.
     """
-    figure, axes = _subplots(3, 12.4, 3.9)
+    figure, axes = subplots(3, 12.4, 3.9, label=_STEPS_3D)
     from matplotlib.ticker import LogLocator, NullFormatter
 
     for axis, (measure, label) in zip(axes, _MEASURES.items(), strict=True):
         for start in (s for s in STARTS if any(p.start == s for p in points)):
             _draw_spreads(axis, points, start, measure)
-        axis.axhline(getattr(floor, measure), label="real examples", **_DASHED)
+        axis.axhline(getattr(floor, measure), label="real examples", **DASHED)
         if measure == "motion":  # a still clip has none
             axis.set_yscale("symlog", linthresh=1.0, linscale=0.6)
             axis.set_ylim(bottom=0)
@@ -181,7 +223,7 @@ def draw_scores(path: Path, points: Sequence[Point], floor: Scores, *, title: st
     figure.suptitle(title, fontsize=11)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_spreads(axis: Any, points: Sequence[Point], start: str, measure: str) -> None:

@@ -121,45 +121,41 @@ class Run:
             return None
 
     def curves(self) -> dict[str, Curve]:
-        """What the run logged, by name; terms that were not due at a step have no value there.
+        """What the run logged, as `read_curves` tells it.
 
         Raises:
           ValueError: a line is damaged.
         """
-        path = self.workdir / METRICS
-        curves: dict[str, Curve] = {}
-        if not path.exists():
-            return curves
-        # A run that is being written, or was cut off, may end within a line.
-        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-            try:
-                scalars = json.loads(line)
-                step = scalars.pop("step")
-            except (ValueError, KeyError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number} is damaged; remove it") from error
-            for name, value in scalars.items():
-                curve = curves.setdefault(name, Curve([], []))
-                curve.steps.append(step)
-                curve.values.append(value)
+        return read_curves(self.workdir)
+
+
+def read_curves(workdir: Path) -> dict[str, Curve]:
+    """What a run logged, by name; terms that were not due at a step have no value there.
+
+    Raises:
+      ValueError: a line is damaged.
+    """
+    path = workdir / METRICS
+    curves: dict[str, Curve] = {}
+    if not path.exists():
         return curves
+    # A run that is being written, or was cut off, may end within a line.
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            scalars = json.loads(line)
+            step = scalars.pop("step")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path}, line {number} is damaged; remove it") from error
+        for name, value in scalars.items():
+            curve = curves.setdefault(name, Curve([], []))
+            curve.steps.append(step)
+            curve.values.append(value)
+    return curves
 
 
 def _checkpoints(workdir: Path) -> dict[int, Path]:
     states = (workdir / FOLDER).glob("*/state")  # orbax gives unfinished ones another name
     return {int(s.parent.name): s.parent for s in states if s.parent.name.isdigit()}
-
-
-def identity(checkpoint: Path) -> str:
-    """When a checkpoint was written, in ns: another one in its place has another.
-
-    Raises:
-      ValueError: there is no saying: it is damaged.
-    """
-    path = checkpoint / "_CHECKPOINT_METADATA"
-    try:
-        return str(json.loads(path.read_bytes())["commit_timestamp_nsecs"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{checkpoint} is damaged ({error}); remove the folder") from error
 
 
 def find_runs(root: Path) -> list[Run]:

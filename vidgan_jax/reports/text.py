@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from vidgan_jax.metrics.scores import Scores
 from vidgan_jax.reports import comparison
-from vidgan_jax.reports.comparison import BySeed, Pair, Point, Spread
+from vidgan_jax.reports.comparison import BySeed, Pair, Point, Scores, Spread
 from vidgan_jax.reports.runs import SCRATCH, STARTS
 
 MEASURES = {"frames": "Frames", "clips": "Clips"}
@@ -18,7 +17,7 @@ statistics of colour and texture for frames; for clips one half is of what is sh
 what changes from frame to frame. It compares the runs below with one another; it is **not
 comparable with published FID or FVD**, and knows no objects. Each value is of {num} generated
 examples (the {generator} generator, latents of seed {seed}) and {num} real ones, cut as for
-training. *Real against real* is the same distance between two disjoint draws of real examples of
+training. *Real against real* is the same distance between two draws of real examples of
 the same videos: what a generator would get that can't be told from the data. *Motion* is the mean
 change of a pixel from a frame to the next, in grey levels of 0–255: read it beside the clips'
 distance, for flicker is motion, too."""

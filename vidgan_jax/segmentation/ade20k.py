@@ -14,10 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from vidgan_jax.devices import by_rows, everywhere, local_mesh
 from vidgan_jax.layers.resize import linear_weights, resize_bilinear
 from vidgan_jax.models.segmenter import Segmenter, network_of
 from vidgan_jax.progress import ProgressReport
+from vidgan_jax.segmentation.interface import flat_frames
 
 SCALES = (300, 375, 450, 525, 600)
 BATCH_SIZE = 8
@@ -87,8 +90,12 @@ class Ade20kSegmenter:
         return digest.hexdigest()
 
     @functools.cached_property
+    def _mesh(self) -> Mesh:
+        return local_mesh()
+
+    @functools.cached_property
     def _on_device(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = jax.device_put(self.variables)
+        found: Mapping[str, Any] = jax.device_put(self.variables, everywhere(self._mesh))
         return found
 
     def __call__(
@@ -98,7 +105,8 @@ class Ade20kSegmenter:
 
         Args:
           frames: uint8 RGB `[..., h, w, 3]`, images or clips of any number of axes and any size.
-          batch_size: frames at once.
+          batch_size: frames at once, on all devices together; rounded up to a multiple of their
+            number.
           progress: report on stderr.
 
         Returns:
@@ -107,12 +115,12 @@ class Ade20kSegmenter:
         Raises:
           ValueError: another dtype or shape, or a batch of none.
         """
-        flat = _flat(frames, batch_size)
+        flat = flat_frames(frames, batch_size)
         found = np.empty(flat.shape[:-1], np.uint8)
         with ProgressReport("segmenting", total=len(flat), shown=progress) as report:
             for start, total in self._totals(flat, batch_size):
-                done = min(start + batch_size, len(flat))
-                found[start:done] = _best(total)[: done - start]
+                done = min(start + len(total), len(flat))
+                found[start:done] = np.asarray(_best(total))[: done - start]
                 report.update(done, f"{done} of {len(flat)} frames")
         return found.reshape(frames.shape[:-1])
 
@@ -129,21 +137,23 @@ class Ade20kSegmenter:
         Raises:
           ValueError: as for calls.
         """
-        flat = _flat(frames, batch_size)
+        flat = flat_frames(frames, batch_size)
         found = np.empty((*flat.shape[:-1], len(self.classes)), np.float32)
         for start, total in self._totals(flat, batch_size):
-            rest = found[start : start + batch_size]
+            rest = found[start : start + len(total)]
             rest[:] = np.asarray(total)[: len(rest)] / len(self.scales)
         return found.reshape(*frames.shape[:-1], len(self.classes))
 
     def _totals(self, flat: np.ndarray, batch_size: int) -> Iterator[tuple[int, jax.Array]]:
         """For each batch its first frame's number, and probabilities, summed over scales."""
         height, width = flat.shape[1:3]
-        for start in range(0, len(flat), batch_size):
-            part = flat[start : start + batch_size]
+        rows = by_rows(self._mesh)
+        at_once = -(-min(batch_size, len(flat)) // self._mesh.size) * self._mesh.size or 1
+        for start in range(0, len(flat), at_once):
+            part = flat[start : start + at_once]
             # Filled up, so that nothing is compiled twice.
-            filled = jnp.asarray(np.resize(part, (min(batch_size, len(flat)), *flat.shape[1:])))
-            total = jnp.zeros((*filled.shape[:-1], len(self.classes)), jnp.float32)
+            filled = jax.device_put(np.resize(part, (at_once, *flat.shape[1:])), rows)
+            total = jnp.zeros((*filled.shape[:-1], len(self.classes)), jnp.float32, device=rows)
             for scale in self.scales:
                 size = size_at(scale, height, width)
                 total = _add(self.network, size, self._on_device, filled, total)
@@ -205,16 +215,6 @@ def _add(
 @jax.jit
 def _best(total: jax.Array) -> jax.Array:
     return jnp.argmax(total, axis=-1).astype(jnp.uint8)
-
-
-def _flat(frames: np.ndarray, batch_size: int) -> np.ndarray:
-    """`[n, h, w, 3]`, checked."""
-    shape = frames.shape
-    if frames.dtype != np.uint8 or frames.ndim < 3 or shape[-1] != 3 or 0 in shape[-3:]:
-        raise ValueError(f"frames must be uint8 [..., h, w, 3]; got {frames.dtype} {list(shape)}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size (={batch_size}) must be at least 1")
-    return frames.reshape(-1, *shape[-3:])
 
 
 def _rounded_up(number: int) -> int:

@@ -4,13 +4,15 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vidgan_jax.data.collection import Clips
-from vidgan_jax.data.labels import DONT_CARE
+from vidgan_jax.data.labels import DONT_CARE, class_name
 from vidgan_jax.models.unet import most_levels
 from vidgan_jax.segmentation import checkpoint, small, training
+from vidgan_jax.segmentation.ade20k import Ade20kSegmenter
 from vidgan_jax.segmentation.config import (
     AdamWConfig,
     FramesConfig,
@@ -19,6 +21,8 @@ from vidgan_jax.segmentation.config import (
     SegmenterConfig,
     check,
 )
+from vidgan_jax.segmentation.interface import SegmentFrames
+from vidgan_jax.segmentation.onnx import OnnxSegmenter
 from vidgan_jax.segmentation.small import Segmenter
 from vidgan_jax.segmentation.training import known_classes
 from vidgan_jax.train import sharding
@@ -151,6 +155,53 @@ def cache_folder(source: Clips, config: SegmenterConfig) -> Path:
     return cache / "vidgan_jax" / "segmenters" / digest[:24]
 
 
+def check_knows(segmenter: SegmentFrames, num_labels: int, label_ids: Sequence[int] = ()) -> None:
+    """Refuses a segmenter that tells other classes apart than label maps do.
+
+    Args:
+      segmenter: the judge.
+      num_labels: classes of the label maps.
+      label_ids: those that they have.
+
+    Raises:
+      ValueError: it may give ids that are no classes of the maps, or does not know one of theirs.
+    """
+    known = segmenter.classes
+    if known[-1] >= num_labels:
+        raise ValueError(
+            f"the segmenter may give the id {known[-1]}, but num_labels (={num_labels}) allows 0 "
+            f"to {num_labels - 1}: it is of other classes than the label maps; where its ids are "
+            "shifted or in another order, label_offset or classes of an ONNX file's .json say how"
+        )
+    if unknown := sorted(set(label_ids) - set(known) - {DONT_CARE}):
+        raise ValueError(
+            f"the label maps hold the id {unknown[0]} ({class_name(unknown[0])}), which the "
+            f"segmenter does not know: its {len(known)} classes are {_ranges(known)}"
+        )
+
+
+def describe_given(where: str, segmenter: SegmentFrames) -> dict[str, Any]:
+    """What a report tells of a judge that the user has given.
+
+    Args:
+      where: as `loading.load` takes it.
+      segmenter: what it has loaded from there.
+    """
+    told = {
+        "shipped": False,
+        "summary": f"the segmenter {where.rstrip('/').rpartition('/')[2]}",
+        "kind": type(segmenter).__name__,
+        "identity": segmenter.identity,
+        "num_classes": len(segmenter.classes),
+    }
+    if isinstance(segmenter, Ade20kSegmenter):
+        told["scales"] = list(segmenter.scales)
+    if isinstance(segmenter, OnnxSegmenter):
+        told["options"] = dataclasses.asdict(segmenter.options)
+        told["providers"] = segmenter.session.get_providers()
+    return told
+
+
 def describe(segmenter: Segmenter, *, shipped: bool) -> dict[str, Any]:
     """What a report tells of a judge.
 
@@ -159,8 +210,10 @@ def describe(segmenter: Segmenter, *, shipped: bool) -> dict[str, Any]:
       shipped: it came with the package.
     """
     config = segmenter.trained["config"]
+    learnt = "other scenes" if shipped else f"the split {config['data']['split']!r}"
     return {
         "shipped": shipped,
+        "summary": f"a U-Net trained for {config['train']['num_steps']} steps on {learnt}",
         "identity": segmenter.identity,
         "num_params": segmenter.num_params,
         "version": segmenter.trained["version"],
@@ -174,3 +227,10 @@ def describe(segmenter: Segmenter, *, shipped: bool) -> dict[str, Any]:
         "seed": config["train"]["seed"],
         "data": segmenter.trained["data"]["checksum"],
     }
+
+
+def _ranges(ids: Sequence[int]) -> str:
+    """Ascending ids in words: "0 to 3, 7"."""
+    first = [i for n, i in enumerate(ids) if not n or ids[n - 1] != i - 1]
+    last = [i for n, i in enumerate(ids) if n == len(ids) - 1 or ids[n + 1] != i + 1]
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(first, last, strict=True))

@@ -1,50 +1,20 @@
-"""Segmenters by where they lie: what prepares data sets need not know which kind one is of."""
+"""Segmenters by where they lie: what uses them need not know which kind one is of."""
 
 from collections.abc import Sequence
-from typing import Protocol
-
-import numpy as np
 
 from vidgan_jax import files
 from vidgan_jax.models.segmenter import network_of
-from vidgan_jax.segmentation import small
+from vidgan_jax.segmentation import custom, onnx, onnx_options, small
 from vidgan_jax.segmentation.ade20k import SCALES, Ade20kSegmenter
+from vidgan_jax.segmentation.interface import SegmentFrames
 from vidgan_jax.train.weights import load_network
 
 _SCENES = "scenes"
 _KINDS = (
     f"A segmenter is {_SCENES!r}, which comes with the package, a folder that `convert segmenter` "
-    f"has written, a workdir of configs/segmenter.py, or its {small.FILE}"
+    f"has written, a workdir of configs/segmenter.py, its {small.FILE}, an ONNX file "
+    f"(FILE{onnx_options.SUFFIX}, and FILE.json beside it), or {custom.FORM}"
 )
-
-
-class SegmentFrames(Protocol):
-    """What tells the class of every pixel."""
-
-    @property
-    def classes(self) -> tuple[int, ...]:
-        """Ids that it may give, ascending; they are ADE20K's, from 0."""
-
-    @property
-    def identity(self) -> str:
-        """A digest of weights and settings: with the same one, label maps are the same."""
-
-    def __call__(
-        self, frames: np.ndarray, *, batch_size: int = 8, progress: bool = False
-    ) -> np.ndarray:
-        """Segments frames.
-
-        Args:
-          frames: uint8 RGB `[..., h, w, 3]`.
-          batch_size: frames at once.
-          progress: report on stderr.
-
-        Returns:
-          uint8 `[..., h, w]`, class ids.
-
-        Raises:
-          ValueError: another dtype or shape.
-        """
 
 
 def load(where: str, *, scales: Sequence[int] | None = None) -> SegmentFrames:
@@ -53,7 +23,9 @@ def load(where: str, *, scales: Sequence[int] | None = None) -> SegmentFrames:
     Args:
       where: "scenes" for the one that comes with the package and knows the embedded scenes; a
         folder that `python -m vidgan_jax.convert segmenter` has written; a workdir in which a small
-        one was trained, or the file that training has left there.
+        one was trained, or the file that training has left there; an ONNX file, see
+        `vidgan_jax.segmentation.onnx`; "python:PACKAGE.MODULE:FUNCTION", see
+        `vidgan_jax.segmentation.custom`.
       scales: short sides at which a converted one looks at frames, see
         `vidgan_jax.segmentation.ade20k`; None for the published ones.
 
@@ -61,11 +33,20 @@ def load(where: str, *, scales: Sequence[int] | None = None) -> SegmentFrames:
       ValueError: there is none, it is damaged, or it has no scales.
       OSError: it can't be read.
     """
+    is_custom, is_onnx = where.startswith(custom.PREFIX), where.endswith(onnx_options.SUFFIX)
+    if scales is not None and (is_custom or is_onnx):
+        raise ValueError(
+            f"scales (={tuple(scales)}) are of converted segmenters, and {where} is none"
+        )
+    if is_custom:
+        return custom.load(where)
     path = files.path(where)
     if where == _SCENES:
         path = small.SCENES
     elif not path.exists():
         raise ValueError(f"{where} does not exist. {_KINDS}")
+    elif is_onnx:
+        return onnx.load(where)
     elif path.is_dir() and not (path / small.FILE).is_file():
         return _converted(where, scales)
     if scales is not None:

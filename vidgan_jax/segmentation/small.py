@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidgan_jax import files
+from vidgan_jax.devices import by_rows, everywhere, local_mesh
 from vidgan_jax.models.unet import UNet, check_halvings
 from vidgan_jax.progress import ProgressReport
 
@@ -71,7 +72,8 @@ class Segmenter:
         Args:
           frames: uint8 `[..., h, w, 3]`, images or clips of any number of axes; h and w can be
             halved for all levels. It does best at the sizes that it was trained at.
-          batch_size: frames at once.
+          batch_size: frames at once, on all devices together; rounded up to a multiple of their
+            number.
           progress: report on stderr.
 
         Returns:
@@ -87,14 +89,16 @@ class Segmenter:
         flat = frames.reshape(-1, *frames.shape[-3:])
         check_halvings(flat.shape, len(self.features))
         network = UNet(len(self.classes), self.features)
-        variables = jax.device_put(self.variables)
+        mesh = local_mesh(max(1, min(batch_size, len(flat))))
+        at_once = -(-min(batch_size, len(flat)) // mesh.size) * mesh.size or 1
+        variables = jax.device_put(self.variables, everywhere(mesh))
         found = np.empty(flat.shape[:-1], np.uint8)
         with ProgressReport("segmenting", total=len(flat), shown=progress) as report:
-            for start in range(0, len(flat), batch_size):
-                part = flat[start : start + batch_size]
+            for start in range(0, len(flat), at_once):
+                part = flat[start : start + at_once]
                 done = start + len(part)
                 # Filled up, so that nothing is compiled twice.
-                filled = np.resize(part, (min(batch_size, len(flat)), *flat.shape[1:]))
+                filled = jax.device_put(np.resize(part, (at_once, *flat.shape[1:])), by_rows(mesh))
                 found[start:done] = _predict(network, variables, filled)[: len(part)]
                 report.update(done, f"{done} of {len(flat)} frames")
         return np.asarray(self.classes, np.uint8)[found].reshape(frames.shape[:-1])

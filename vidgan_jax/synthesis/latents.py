@@ -39,12 +39,14 @@ def pick_latents(
     Returns:
       float32 `[len(numbers), z_dim]`.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(numbers))
+    # Named, and so the same whatever JAX's defaults are set to.
+    root = jax.random.key(seed, impl="threefry2x32")
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.asarray(numbers, jnp.int32))
 
     def draw(key: jax.Array) -> jax.Array:
         if truncation is None:
-            return jax.random.normal(key, (z_dim,))
-        return jax.random.truncated_normal(key, -truncation, truncation, (z_dim,))
+            return jax.random.normal(key, (z_dim,), jnp.float32)
+        return jax.random.truncated_normal(key, -truncation, truncation, (z_dim,), jnp.float32)
 
     return jax.vmap(draw)(keys)
 

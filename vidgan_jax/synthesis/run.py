@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 from flax.typing import VariableDict
 
+from vidgan_jax.devices import by_rows, everywhere, local_mesh
 from vidgan_jax.experiment import Experiment
 from vidgan_jax.progress import ProgressReport
 from vidgan_jax.train.passes import forward, to_uint8, to_unit_range
 from vidgan_jax.train.weights import Weights
 from vidgan_jax.types import ArrayLike
+
+
+class Synthesizer:
+    """A generator that is ready to run, on all local devices, a batch at a time.
+
+    Attributes:
+      exp: the experiment that the weights are of.
+      batch_size: of the program: a multiple of the devices' number. Smaller batches are filled up,
+        so that nothing is compiled twice.
+
+    Args:
+      exp: the experiment that the weights are of.
+      weights: trained ones.
+      batch_size: at once, on all devices together; rounded up to a multiple of their number.
+      averaged: use the averaged parameters.
+    """
+
+    def __init__(
+        self, exp: Experiment, weights: Weights, *, batch_size: int, averaged: bool = True
+    ) -> None:
+        mesh = local_mesh(batch_size)
+        self.exp = exp
+        self.batch_size = -(-batch_size // mesh.size) * mesh.size
+        self._rows = by_rows(mesh)
+        variables = weights.ema if averaged else weights.gen
+        self._variables = jax.device_put(variables, everywhere(mesh))
+        self._apply = jax.jit(functools.partial(_generate, exp), static_argnames="styled")
+
+    def __call__(
+        self, latents: ArrayLike, cond: ArrayLike | None = None, styles: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Generates examples.
+
+        Args:
+          latents: float32 `[n, z]`, n at most `batch_size`.
+          cond: as for `run_generator`.
+          styles: likewise.
+
+        Returns:
+          uint8 `[n, size, size, 3]` or `[n, t, size, size, 3]`.
+
+        Raises:
+          ValueError: `cond` or `styles` is missing, not of this generator, or of another shape; or
+            there are too many latents.
+        """
+        n = len(latents)
+        if not 0 < n <= self.batch_size:
+            raise ValueError(f"{n} latents must be 1 to {self.batch_size}, the batch size")
+        check_inputs(self.exp, n, cond=cond, styles=styles)
+        given = [x for x in (latents, cond, styles) if x is not None]
+        rows = np.arange(self.batch_size) % n
+        placed = [jax.device_put(np.asarray(x)[rows], self._rows) for x in given]
+        made = self._apply(self._variables, *placed, styled=styles is not None)
+        return np.asarray(made)[:n]
+
+
+def _generate(
+    exp: Experiment, variables: VariableDict, z: jax.Array, *given: jax.Array, styled: bool
+) -> jax.Array:
+    if styled:
+        given = (*given[:-1], to_unit_range(given[-1]))
+    return to_uint8(forward(exp.generator, variables, z, *given))
 
 
 def run_generator(
@@ -45,25 +110,29 @@ def run_generator(
     Raises:
       ValueError: `cond` or `styles` is missing, not of this generator, or of another shape.
     """
-    _check_cond(exp, cond, len(latents))
-    _check_styles(exp, styles, len(latents))
-    variables = jax.device_put(weights.ema if averaged else weights.gen)
-
-    def run(variables: VariableDict, z: jax.Array, *given: jax.Array) -> jax.Array:
-        if styles is not None:
-            given = (*given[:-1], to_unit_range(given[-1]))
-        return to_uint8(forward(exp.generator, variables, z, *given))
-
-    apply = jax.jit(run)
-    n, batch_size = len(latents), min(batch_size, len(latents))
-    inputs = [latents, *(given for given in (cond, styles) if given is not None)]
+    check_inputs(exp, len(latents), cond=cond, styles=styles)
+    n = len(latents)
+    run = Synthesizer(exp, weights, batch_size=min(batch_size, n), averaged=averaged)
     parts = []
     with ProgressReport(label, total=n) as report:
-        for start in range(0, n, batch_size):
-            rows = np.arange(start, start + batch_size) % n
-            parts.append(np.asarray(apply(variables, *(given[rows] for given in inputs))))
-            report.update(min(start + batch_size, n), f"{min(start + batch_size, n)} of {n}")
-    return np.concatenate(parts)[:n]
+        for start in range(0, n, run.batch_size):
+            end = min(start + run.batch_size, n)
+            given = (None if x is None else x[start:end] for x in (cond, styles))
+            parts.append(run(latents[start:end], *given))
+            report.update(end, f"{end} of {n}")
+    return np.concatenate(parts)
+
+
+def check_inputs(
+    exp: Experiment, n: int, *, cond: ArrayLike | None, styles: ArrayLike | None
+) -> None:
+    """Refuses what the generator can't take beside `n` latents; see `run_generator`.
+
+    Raises:
+      ValueError: the input, and what it must be.
+    """
+    _check_cond(exp, cond, n)
+    _check_styles(exp, styles, n)
 
 
 def _check_cond(exp: Experiment, cond: ArrayLike | None, n: int) -> None:
