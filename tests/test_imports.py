@@ -56,6 +56,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "experiment": ("config", "models", "networks", "losses", "terms", "data", "inflation"),
     "train": ("experiment", "terms", "config", "losses", "data", "endings"),
     "synthesis": ("devices", "experiment", "config", "train", "data"),
+    "serving": ("experiment", "config", "train", "data", "preparation", "synthesis"),
     "conversion": ("experiment", "config", "config_run", "models", "train"),
     "metrics": ("devices", "layers", "models", "data"),
     "evaluation": (
@@ -132,6 +133,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "orbax": ("train", "cluster", "endings"),
     "grain": ("data.clips", "train"),
     "matplotlib": ("reports.figures",),
+    "starlette": ("serving",),
+    "uvicorn": ("serving.app",),
     # References of the tests, other people's frameworks, what stands beside the package.
     "torch": ("conversion.torch_files", "preparation.nature.detectors", "metrics.detectors"),
     "onnxruntime": ("segmentation.onnx",),

@@ -26,6 +26,22 @@ _COLOUR = ("RGB", "RGBA")
 _NO_COLOUR = -1
 
 
+class UnknownLabelsError(ValueError):
+    """A map that can be read, but has ids or colours that are no class's.
+
+    Attributes:
+      found: what it has, in words, without the map's name and what to do.
+      colour: 0xRRGGBB, the most frequent that is no class's; None of maps of ids.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], found: str, advice: str, colour: int | None = None
+    ) -> None:
+        super().__init__(f"{path}: {found}; {advice}")
+        self.found = found
+        self.colour = colour
+
+
 def read_label_map(
     path: str | os.PathLike[str],
     num_labels: int,
@@ -56,8 +72,9 @@ def read_label_map(
       uint8 `[h, w]`, ids 0 to `num_labels` - 1, or 255.
 
     Raises:
-      ValueError: no picture, or none that can be read so, or an id out of range; the message names
-        the file, what is wrong and what to do.
+      UnknownLabelsError: an id or a colour is no class's; a ValueError.
+      ValueError: no picture, or none that can be read so; the message names the file, what is wrong
+        and what to do.
     """
     check_num_labels(num_labels)
     picture = _open(path, any_format=nearest_colours, data=data)
@@ -81,14 +98,14 @@ def read_label_map(
         elif unknown.any() and _is_grey(picture.pixels, visible):
             painted, ids = False, picture.pixels[..., 0]
         elif unknown.any():
-            raise ValueError(f"{path}: {_strange_colour(colours, unknown, num_labels)}")
+            raise _strange_colour(path, colours, unknown, num_labels)
     try:
         return known_ids(np.where(visible, ids, DONT_CARE), num_labels, dont_care)
     except ValueError as error:
         hint = "files that count from 1 need 1 subtracted first"
         if painted:
             hint = "paint with the colours of the model's classes only"
-        raise ValueError(f"{path}: {error}; {hint}") from error
+        raise UnknownLabelsError(path, str(error), hint) from error
 
 
 def read_instance_map(path: str | os.PathLike[str]) -> np.ndarray:
@@ -279,16 +296,20 @@ def _is_grey(pixels: np.ndarray, visible: np.ndarray) -> bool:
     return bool((rgb == rgb[:, :1]).all())
 
 
-def _strange_colour(colours: np.ndarray, unknown: np.ndarray, num_labels: int) -> str:
+def _strange_colour(
+    path: str | os.PathLike[str], colours: np.ndarray, unknown: np.ndarray, num_labels: int
+) -> UnknownLabelsError:
     """Tells of the most frequent colour that is no class's."""
     found, counts = np.unique(colours[unknown], return_counts=True)
-    worst = found[counts.argmax()]
+    worst = int(found[counts.argmax()])
     label = int(_nearest(np.array([worst]), num_labels)[0])
     others = f", nor are {len(found) - 1} others" if len(found) > 1 else ""
-    return (
-        f"the colour #{worst:06x} ({_many(colours == worst, unknown)}) is no class's{others}; the "
-        f"nearest is that of {class_name(label)!r}. Save it without anti-aliasing, or give "
-        "--nearest-colours"
+    return UnknownLabelsError(
+        path,
+        f"the colour #{worst:06x} ({_many(colours == worst, unknown)}) is no class's{others}",
+        f"the nearest is that of {class_name(label)!r}. Save it without anti-aliasing, or give "
+        "--nearest-colours",
+        worst,
     )
 
 

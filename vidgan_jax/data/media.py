@@ -1,10 +1,13 @@
 """Pictures and videos that people look at: PNG, MP4, GIF, WebP, contact sheets."""
 
+import contextlib
 import fractions
+import io
 import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import av
 import numpy as np
@@ -13,6 +16,8 @@ from PIL import Image
 from vidgan_jax import files
 
 _Path = str | os.PathLike[str]
+# What is written into memory is the same, byte by byte, as in a file.
+_Place = _Path | io.BytesIO
 
 
 def _check(frames: np.ndarray, rank: int, name: str) -> np.ndarray:
@@ -98,20 +103,30 @@ def filmstrips(clips: np.ndarray, *, columns: int = 8) -> np.ndarray:
     return tile_images(clips[:, shown].reshape(-1, *clips.shape[2:]), len(shown))
 
 
-def write_png(path: _Path, image: np.ndarray) -> None:
-    """Writes uint8 `[h, w, 3]` as a PNG, atomically."""
+@contextlib.contextmanager
+def _opened(place: _Place) -> Iterator[pathlib.Path | io.BytesIO]:
+    """What to write to: a temporary name, which becomes the path when all went well, or memory."""
+    if isinstance(place, io.BytesIO):
+        yield place
+        return
+    with files.atomic_path(place) as temporary:
+        yield temporary
+
+
+def write_png(path: _Place, image: np.ndarray) -> None:
+    """Writes uint8 `[h, w, 3]` as a PNG, atomically, or into memory."""
     image = _check(image, 3, "image")
-    with files.atomic_path(path) as temporary:
+    with _opened(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")
 
 
 def write_mp4(
-    path: _Path, frames: np.ndarray, *, fps: float, crf: int = 18, loops: int = 1
+    path: _Place, frames: np.ndarray, *, fps: float, crf: int = 18, loops: int = 1
 ) -> None:
     """Writes a clip as H.264 in MP4 that browsers and players show (yuv420p), atomically.
 
     Args:
-      path: where to; its folder is made.
+      path: where to; its folder is made. Or memory.
       frames: uint8 `[t, h, w, 3]`; an odd height or width is padded by its last row or column.
       fps: frames a second.
       crf: x264's quality; 18 is visually lossless, larger is smaller.
@@ -121,10 +136,7 @@ def write_mp4(
     _check_fps(fps)
     _, h, w, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
-    with (
-        files.atomic_path(path) as temporary,
-        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
-    ):
+    with _opened(path) as temporary, _mp4(temporary) as container:
         stream = container.add_stream("libx264", rate=_rate(fps))
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         # Without the last one x264 gives other bytes at times, even on one machine (AVX-512).
@@ -136,8 +148,21 @@ def write_mp4(
         container.mux(stream.encode(None))
 
 
-def write_gif(path: _Path, frames: np.ndarray, *, fps: float) -> None:
-    """Writes a clip as an endless GIF with one palette for all frames, atomically.
+def _mp4(place: pathlib.Path | io.BytesIO) -> Any:
+    """An MP4 to write, whose index comes to stand before its pictures."""
+    options = {"movflags": "+faststart"}
+    if isinstance(place, pathlib.Path):
+        return av.open(str(place), "w", format="mp4", options=options)
+
+    def opened_again(url: str, flags: int, options: dict[str, str]) -> io.BytesIO:
+        # For moving what is written: FFmpeg reads it by another handle than it writes by.
+        return io.BytesIO(place.getvalue())
+
+    return av.open(place, "w", format="mp4", options=options, io_open=opened_again)
+
+
+def write_gif(path: _Place, frames: np.ndarray, *, fps: float) -> None:
+    """Writes a clip as an endless GIF with one palette for all frames, atomically, or into memory.
 
     Colours that the palette lacks are dithered: still pixels near moving ones may shimmer a little.
     """
@@ -146,7 +171,7 @@ def write_gif(path: _Path, frames: np.ndarray, *, fps: float) -> None:
     sample = frames[:: max(1, len(frames) // 8)]
     palette = Image.fromarray(sample.reshape(-1, frames.shape[2], 3)).quantize(256)
     images = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
-    with files.atomic_path(path) as temporary:
+    with _opened(path) as temporary:
         images[0].save(
             temporary,
             format="GIF",
@@ -157,12 +182,12 @@ def write_gif(path: _Path, frames: np.ndarray, *, fps: float) -> None:
         )
 
 
-def write_webp(path: _Path, frames: np.ndarray, *, fps: float, quality: int = 85) -> None:
-    """Writes a clip as an endless animated WebP, atomically."""
+def write_webp(path: _Place, frames: np.ndarray, *, fps: float, quality: int = 85) -> None:
+    """Writes a clip as an endless animated WebP, atomically, or into memory."""
     frames = _check(frames, 4, "frames")
     _check_fps(fps)
     first, *rest = [Image.fromarray(frame) for frame in frames]
-    with files.atomic_path(path) as temporary:
+    with _opened(path) as temporary:
         first.save(
             temporary,
             format="WEBP",

@@ -64,19 +64,33 @@ def decode_picture(
     Raises:
       ValueError: as `load_picture`.
     """
-    with _explained(name):
-        image = Image.open(file)
-        frames = getattr(image, "n_frames", 1)
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(
-            f"{name}: is {image.width}×{image.height}, more than 8192×8192 pixels; make it smaller"
-        )
-    check(image, frames)
+    image = open_picture(file, name)
+    check(image, getattr(image, "n_frames", 1))
     with _explained(name):
         image.load()
         upright = ImageOps.exif_transpose(image)
     upright.format = image.format
     return upright
+
+
+def open_picture(file: BinaryIO, name: str | os.PathLike[str]) -> Image.Image:
+    """Opens a picture without decoding it: its format, mode, size and number of frames are known.
+
+    Args:
+      file: at its start.
+      name: names it in errors.
+
+    Raises:
+      ValueError: as `load_picture`.
+    """
+    with _explained(name):
+        image = Image.open(file)
+        getattr(image, "n_frames", 1)  # looks further into some files
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(
+            f"{name}: is {image.width}×{image.height}, more than 8192×8192 pixels; make it smaller"
+        )
+    return image
 
 
 @contextlib.contextmanager

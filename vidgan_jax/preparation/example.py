@@ -1,13 +1,14 @@
 """One example for a network out of a picture or a video of the user's."""
 
 import functools
+import io
 import os
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
-from vidgan_jax.data.picture_files import NotAPictureError, load_picture
+from vidgan_jax.data.picture_files import NotAPictureError, decode_picture, load_picture
 from vidgan_jax.preparation import videos
 
 _DEEP = ("F", "I", "I;16", "I;16B")
@@ -40,7 +41,7 @@ def read_example(
       ValueError: the file is neither, is damaged, or is a video that is too short; the message
         names it.
     """
-    still = _read_picture(path, size)
+    still = read_picture(path, size)
     if still is not None:
         return np.stack([still] * num_frames) if num_frames else still
     wanted = max(num_frames, 1)
@@ -60,19 +61,51 @@ def read_example(
     return clip.frames if num_frames else clip.frames[0]
 
 
-def _read_picture(path: str | os.PathLike[str], size: int) -> np.ndarray | None:
-    """uint8 `[size, size, 3]`; None where the file is no picture, or a moving one."""
+def read_picture(
+    path: str | os.PathLike[str], size: int, *, data: bytes | None = None
+) -> np.ndarray | None:
+    """Reads the square in a picture's middle, scaled; what is transparent is put on white.
+
+    Args:
+      path: the file.
+      size: height and width wanted, pixels.
+      data: what the file holds, where it is not on disk and `path` only its name.
+
+    Returns:
+      uint8 `[size, size, 3]`; None where the file is no picture, or a moving one.
+
+    Raises:
+      ValueError: the picture is damaged or too large; the message names the file.
+    """
+    check = functools.partial(_check, path)
     try:
-        image = load_picture(path, functools.partial(_check, path))
+        if data is None:
+            image = load_picture(path, check)
+        else:
+            image = decode_picture(io.BytesIO(data), path, check)
     except (NotAPictureError, _MovingError):
         return None
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return squared(np.asarray(image.convert("RGB")), size)
+
+
+def squared(picture: np.ndarray, size: int) -> np.ndarray:
+    """The square in a picture's middle, scaled.
+
+    Args:
+      picture: uint8 `[h, w, 3]`.
+      size: height and width wanted, pixels.
+
+    Returns:
+      uint8 `[size, size, 3]`.
+    """
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
+    image = Image.fromarray(picture)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
