@@ -153,6 +153,13 @@ def test_a_published_protocol_wants_as_many_maps_as_it_says(
     assert "give it as --inception FILE" in said
 
 
+def test_the_judge_is_of_the_size_that_is_judged(spade: Spade, tmp_path: Path) -> None:
+    agreement = "--measures=agreement"
+    found = run(spade.images, tmp_path, agreement, "--resize=32")["scores"]["agreement"]
+    assert (found["segmenter"]["size"], found["segmenter"]["resizes"]) == (32, [32])
+    assert found["real"]["num_pixels"] == 6 * 32**2
+
+
 def test_a_sweep_has_the_tables_of_the_thesis(spade: Spade, tmp_path: Path) -> None:
     protocol = ("--protocol=thesis", "--num=4", "--measures=agreement", "--segmenter-steps=20")
     succeed(evaluate.main, "--sweep", spade.images, *protocol, f"--out={tmp_path}")

@@ -13,6 +13,7 @@ from vidgan_jax.metrics.maps import measure_judge
 from vidgan_jax.segmentation import judge, loading, small
 from vidgan_jax.segmentation.interface import SegmentFrames
 from vidgan_jax.segmentation.judge import Wanted
+from vidgan_jax.types import ClipSpec
 
 HELD_OUT = "validation"
 # Of judges that were measured, by identity, data set, cut and number.
@@ -38,6 +39,7 @@ def find_judge(
     exp: Experiment,
     folder: Path,
     maps_source: Clips,
+    spec: ClipSpec,
     where: str,
     num_steps: int | None,
     *,
@@ -52,6 +54,7 @@ def find_judge(
       exp: of the generator.
       folder: of the data set.
       maps_source: the clips whose label maps are compared with.
+      spec: how frames are cut from them, at the size at which they are judged.
       where: a segmenter, as `segmentation.loading.load` takes it; "" leaves the choice.
       num_steps: train one for so many steps in any case; None does not.
       num_held_out: frames of a held-out split that the judge itself is measured on, at most.
@@ -59,8 +62,8 @@ def find_judge(
     Raises:
       ValueError: there is no such segmenter, or the label maps are others than the checkpoint's.
     """
-    model, data = exp.config.model, exp.config.data
-    wanted = Wanted(model.size, data.resize, model.num_labels, data.dont_care)
+    data = exp.config.data
+    wanted = Wanted(spec.size, spec.resize, exp.config.model.num_labels, data.dont_care)
     label_ids = judge.known_classes(maps_source, wanted.num_labels, wanted.dont_care)
     if where:
         if num_steps:
@@ -70,10 +73,10 @@ def find_judge(
             )
         given = loading.load(where)
         judge.check_knows(given, wanted.num_labels, label_ids)
-        held_out = _on_held_out(given, exp, folder, num_held_out)
+        held_out = _on_held_out(given, exp, folder, spec, num_held_out)
         return Judged(given, judge.describe_given(where, given), held_out)
     segmenter, made_of = choose_judge(open_source(folder, data.split), wanted, num_steps)
-    return Judged(segmenter, made_of, _on_held_out(segmenter, exp, folder, num_held_out))
+    return Judged(segmenter, made_of, _on_held_out(segmenter, exp, folder, spec, num_held_out))
 
 
 def choose_judge(
@@ -102,7 +105,7 @@ def choose_judge(
 
 
 def _on_held_out(
-    segmenter: SegmentFrames, exp: Experiment, folder: Path, num: int
+    segmenter: SegmentFrames, exp: Experiment, folder: Path, spec: ClipSpec, num: int
 ) -> dict[str, Any] | None:
     """How well a judge does on the real frames of a split that training has not seen.
 
@@ -114,8 +117,8 @@ def _on_held_out(
         return None
     if not splits[HELD_OUT].num_label_maps:
         return None
-    key = (segmenter.identity, learnt.info.checksum, exp.clip_spec, num)
+    key = (segmenter.identity, learnt.info.checksum, spec, num)
     if key not in _MEASURED:
         unseen, num_labels = open_source(folder, HELD_OUT), exp.config.model.num_labels
-        _MEASURED[key] = measure_judge(segmenter, unseen, exp.clip_spec, num_labels, num=num)
+        _MEASURED[key] = measure_judge(segmenter, unseen, spec, num_labels, num=num)
     return _MEASURED[key]

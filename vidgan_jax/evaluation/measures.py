@@ -167,10 +167,12 @@ class Subject:
         wanted = protocols.AGREEMENT in self.prepare.protocol.measures
         if self.maps_source is None or not wanted:
             return None
-        asked = self.asked
-        return find_judge(
-            self.exp, self.folder, self.maps_source, asked.segmenter, asked.segmenter_steps
-        )
+        asked, spec = self.asked, self.spec
+        if size := self.prepare.protocol.resize:
+            resize = round(spec.resize * size / spec.size)
+            spec = dataclasses.replace(spec, size=size, resize=resize)
+        source, steps = self.maps_source, asked.segmenter_steps
+        return find_judge(self.exp, self.folder, source, spec, asked.segmenter, steps)
 
     @property
     def segment(self) -> Callable[[np.ndarray], np.ndarray] | None:
